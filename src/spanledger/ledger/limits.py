@@ -1,0 +1,36 @@
+"""Every bound of the core, each with its reason beside it.
+
+Never holds a value that an operator sets: those are in ``config.py``. These are the bounds
+without which arithmetic could overflow, memory could grow with junk, or content could leak.
+"""
+
+from typing import Final
+
+TRACE_ID_BYTES: Final = 16
+SPAN_ID_BYTES: Final = 8
+
+# Counts above this are no usage of any real call; with the rate bound below, a product stays
+# under 1e18 and therefore inside Decimal(38, 18), where Polars fails and ClickHouse wraps silently.
+QUANTITY_MAX: Final = 10**12
+RATE_USD_MAX: Final = 10**6
+
+# A call dearer than this is a broken count. The bound keeps the sum over any realistic group of
+# entries below 1e20 USD, the edge of Decimal(38, 18) past which sums wrap without an error.
+CALL_COST_USD_MAX: Final = 10**9
+
+# A fixed window, not one that moves with the clock: a moving one files a retry elsewhere.
+START_TIME_NS_MIN: Final = 1_577_836_800_000_000_000  # 2020-01-01T00:00:00Z
+START_TIME_NS_MAX: Final = 4_102_444_800_000_000_000  # 2100-01-01T00:00:00Z
+
+# genai-prices takes 1.7 s for a model name of 5 MB and remembers every name for ever.
+MODEL_NAME_BYTES_MAX: Final = 256
+
+# Text values are cut here: long enough for any id or name, too short for a prompt to hide in.
+TEXT_BYTES_MAX: Final = 1_024
+# Raw usage JSON is read for numbers and ids only, then dropped.
+RAW_USAGE_BYTES_MAX: Final = 64 * 1_024
+# Strings inside one array-valued attribute (tags, finish reasons).
+ARRAY_ITEMS_MAX: Final = 64
+
+MONEY_DIGITS: Final = 38
+MONEY_SCALE: Final = 18
