@@ -29,8 +29,8 @@ MODEL_NAME_BYTES_MAX: Final = 256
 TEXT_BYTES_MAX: Final = 1_024
 # Raw usage JSON is read for numbers and ids only, then dropped.
 RAW_USAGE_BYTES_MAX: Final = 64 * 1_024
-# Strings inside one array-valued attribute (tags, finish reasons).
-ARRAY_ITEMS_MAX: Final = 64
+# Names of custom attributes: a dictionary of low cardinality in the store, not a second text.
+CUSTOM_KEY_BYTES_MAX: Final = 128
 
 MONEY_DIGITS: Final = 38
 MONEY_SCALE: Final = 18

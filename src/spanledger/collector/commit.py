@@ -1,0 +1,202 @@
+"""Group commit: whatever arrived while the last group was being made durable is the next group.
+
+Promises: an outcome of ``Accepted`` is given only after the entries of that request are on disk;
+every request gets exactly one outcome; a bad request is refused alone, whatever shares its group;
+what is admitted is bounded by bytes in flight. Never waits for the store, never drops in silence.
+
+One thread decodes, normalises, prices and appends, so one pass and one fdatasync serve all requests
+that wait, and a lone request waits for nobody.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import polars as pl
+import pyarrow as pa
+
+from spanledger.collector.journal import JournalBroken, JournalFull
+from spanledger.ledger import dialects
+from spanledger.ledger.otlp import AttributeKeys, Body, decode
+from spanledger.ledger.schema import entries_to_arrow
+
+_log: Final = logging.getLogger(__name__)
+
+# One group: large enough that the fixed cost of a pass vanishes, small enough for an answer
+# well within a client's deadline of 10 s and a few hundred MB of working memory.
+GROUP_BYTES_MAX: Final = 16 * 1024 * 1024
+GROUP_REQUESTS_MAX: Final = 2_048
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """On disk. ``rejected`` counts the spans that were refused one by one, by reason."""
+
+    rejected: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The request will never be accepted as it is; retrying is of no use."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Busy:
+    """Not now; the same request may succeed in a moment."""
+
+    reason: str
+
+
+Outcome = Accepted | Refused | Busy
+Answer = Callable[[Outcome], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A decompressed body, the wire it came by, and whom to tell; ``answer`` must not block."""
+
+    body: Body
+    transport: str  # "grpc" | "http"
+    answer: Answer
+
+
+class Journal(Protocol):
+    """What the commit needs of the journal."""
+
+    def append(self, batch: pa.RecordBatch) -> object:
+        """Make a batch durable."""
+
+
+class Meters(Protocol):
+    """What the commit tells the metrics; all counts are of delivered items."""
+
+    def received(self, transport: str, items: int) -> None: ...
+    def not_a_call(self, counts: Mapping[str, int]) -> None: ...
+    def rejected(self, counts: Mapping[str, int]) -> None: ...
+
+
+class Committer:
+    """The commit thread and its bounded queue."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        price: Callable[[pl.DataFrame], pl.DataFrame],
+        keys: AttributeKeys,
+        meters: Meters,
+        *,
+        tenant: str,
+        inflight_bytes_max: int,
+        on_broken: Callable[[str], None],
+    ) -> None:
+        """``price`` turns a CALLS frame into an ENTRIES frame; ``on_broken`` hears that the disk
+        failed and nothing can be acknowledged any more."""
+        self._journal = journal
+        self._price = price
+        self._keys = keys
+        self._meters = meters
+        self._tenant = tenant
+        self._inflight_bytes_max = inflight_bytes_max
+        self._on_broken = on_broken
+        self._waiting: deque[Request] = deque()
+        self._inflight_bytes = 0
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="commit", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, request: Request) -> None:
+        """Admit a request, or answer ``Busy`` at once when too many bytes are in flight."""
+        size = len(request.body.data)
+        with self._changed:
+            refusal = None
+            if self._closed:
+                refusal = Busy("shutting_down")
+            elif self._inflight_bytes and self._inflight_bytes + size > self._inflight_bytes_max:
+                refusal = Busy("inflight_bytes")
+            else:
+                self._inflight_bytes += size
+                self._waiting.append(request)
+                self._changed.notify()
+        if refusal is not None:
+            request.answer(refusal)
+
+    def close(self, timeout_s: float) -> None:
+        """Take nothing more, commit what waits, stop the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while group := self._next_group():
+            outcomes = self._commit(group)
+            with self._changed:
+                self._inflight_bytes -= sum(len(request.body.data) for request in group)
+            for request, outcome in zip(group, outcomes, strict=True):
+                request.answer(outcome)
+
+    def _next_group(self) -> list[Request]:
+        with self._changed:
+            while not self._waiting and not self._closed:
+                self._changed.wait()
+            group: list[Request] = []
+            size = 0
+            while self._waiting and len(group) < GROUP_REQUESTS_MAX:
+                size += len(self._waiting[0].body.data)
+                if group and size > GROUP_BYTES_MAX:
+                    break
+                group.append(self._waiting.popleft())
+            return group
+
+    def _commit(self, group: Sequence[Request]) -> list[Outcome]:
+        try:
+            return self._commit_together(group)
+        except JournalFull as full:
+            _log.warning("journal full, asking senders to retry: %s", full)
+            return [Busy("journal_full")] * len(group)
+        except JournalBroken as broken:
+            self._on_broken(str(broken))
+            return [Busy("journal_broken")] * len(group)
+        except Exception as error:  # noqa: BLE001 - a defect must cost one request, not the thread
+            if len(group) > 1:
+                return [outcome for request in group for outcome in self._commit([request])]
+            # The text of an engine's error may quote the input: only its type is told.
+            _log.error("cannot process a request: %s", type(error).__name__)  # noqa: TRY400
+            return [Refused("unprocessable")]
+
+    def _commit_together(self, group: Sequence[Request]) -> list[Outcome]:
+        decoded = decode([request.body for request in group], self._keys)
+        normalised = dialects.normalise(decoded.spans, self._tenant)
+        if normalised.calls.height:
+            self._journal.append(entries_to_arrow(self._price(normalised.calls)))
+        self._count(group, decoded.spans, normalised)
+        rejected: dict[int, dict[str, int]] = {}
+        for index, reason, spans in normalised.rejects.iter_rows():
+            rejected.setdefault(index, {})[reason] = spans
+        return [
+            Refused(decoded.malformed[index])
+            if index in decoded.malformed
+            else Accepted(rejected.get(index, {}))
+            for index in range(len(group))
+        ]
+
+    def _count(
+        self, group: Sequence[Request], spans: pl.DataFrame, normalised: dialects.Normalised
+    ) -> None:
+        by_transport: dict[str, int] = {}
+        for index, items in spans.group_by("request").len().iter_rows():
+            transport = group[index].transport
+            by_transport[transport] = by_transport.get(transport, 0) + items
+        for transport, items in by_transport.items():
+            self._meters.received(transport, items)
+        self._meters.not_a_call(normalised.not_calls)
+        totals = normalised.rejects.group_by("reason").agg(pl.col("spans").sum())
+        self._meters.rejected(dict(totals.iter_rows()))
