@@ -1,0 +1,99 @@
+"""OTLP/gRPC: raw bytes in, an outcome out.
+
+Promises: the request's bytes reach the committer unparsed; the answer is sent only when its
+outcome is known. gRPC itself bounds the message after decompression. Metrics are taken and
+ignored, so that an exporter which sends every signal never fails. Never blocks the event loop.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import grpc
+from grpc import aio
+
+from spanledger.collector import responses
+from spanledger.collector.commit import Outcome, Request
+from spanledger.ledger.otlp import Body
+
+_SERVICE: Final = "/opentelemetry.proto.collector"
+_TRACES: Final = f"{_SERVICE}.trace.v1.TraceService/Export"
+_IGNORED: Final = frozenset(
+    {
+        f"{_SERVICE}.metrics.v1.MetricsService/Export",
+        f"{_SERVICE}.logs.v1.LogsService/Export",
+    }
+)
+# Streams a connection may have open at once; beyond it a client waits on its own side.
+_STREAMS_MAX: Final = 1_024
+
+Submit = Callable[[Request], None]
+
+
+class Meters(Protocol):
+    """What a receiver tells the metrics."""
+
+    def request(self, transport: str, outcome: str) -> None: ...
+    def acknowledged(self, seconds: float) -> None: ...
+
+
+async def outcome_of(submit: Submit, body: Body, transport: str) -> Outcome:
+    """Submit a body and wait for what the commit thread makes of it."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Outcome] = loop.create_future()
+
+    def settle(outcome: Outcome) -> None:
+        if not future.done():  # the sender may have gone meanwhile
+            future.set_result(outcome)
+
+    def answer(outcome: Outcome) -> None:
+        loop.call_soon_threadsafe(settle, outcome)
+
+    submit(Request(body, transport, answer))
+    return await future
+
+
+class _Handler(grpc.GenericRpcHandler):
+    def __init__(self, submit: Submit, meters: Meters) -> None:
+        self._submit = submit
+        self._meters = meters
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        if details.method == _TRACES:
+            return grpc.unary_unary_rpc_method_handler(self._export)
+        if details.method in _IGNORED:
+            return grpc.unary_unary_rpc_method_handler(_ignore)
+        return None
+
+    async def _export(self, body: bytes, context: aio.ServicerContext[bytes, bytes]) -> bytes:
+        started = time.perf_counter()
+        answer = responses.answer(await outcome_of(self._submit, Body(body), "grpc"))
+        self._meters.request("grpc", answer.kind)
+        self._meters.acknowledged(time.perf_counter() - started)
+        if answer.grpc_code is grpc.StatusCode.OK:
+            return answer.encoded(as_json=False)
+        trailers = [(responses.STATUS_TRAILER, answer.encoded(as_json=False))]
+        if answer.grpc_code is grpc.StatusCode.UNAVAILABLE:
+            trailers.append(responses.RETRY_INFO_TRAILER)
+        await context.abort(answer.grpc_code, answer.text, tuple(trailers))
+        return b""
+
+
+async def _ignore(_body: bytes, _context: aio.ServicerContext[bytes, bytes]) -> bytes:
+    return b""
+
+
+def create_server(submit: Submit, meters: Meters, *, body_bytes_max: int) -> aio.Server:
+    """A server without a port; the caller binds and starts it."""
+    return aio.server(
+        handlers=[_Handler(submit, meters)],
+        options=[
+            ("grpc.max_receive_message_length", body_bytes_max),
+            ("grpc.max_concurrent_streams", _STREAMS_MAX),
+            # Without this a second collector shares the port in silence and takes half the spans.
+            ("grpc.so_reuseport", 0),
+        ],
+    )
+
+

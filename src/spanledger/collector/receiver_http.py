@@ -1,0 +1,107 @@
+"""OTLP/HTTP: POST /v1/traces, protobuf or JSON, plain or gzip.
+
+Promises: a body is read and decompressed only up to its bound; every answer is in the encoding of
+the request, as the protocol asks. Metrics and logs are taken and ignored, so that an exporter
+which sends every signal never fails. Never blocks the event loop on disk or store.
+"""
+
+import time
+import zlib
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from spanledger.collector import responses
+from spanledger.collector.receiver_grpc import Meters, Submit, outcome_of
+from spanledger.ledger.otlp import Body
+
+_PROTOBUF: Final = "application/x-protobuf"
+_JSON: Final = "application/json"
+_RETRY_AFTER: Final = {"retry-after": "2"}  # whole seconds; see responses.RETRY_AFTER_S
+
+
+class _Unreadable(Exception):  # noqa: N818 - reads as what it is
+    """The body cannot be read; carries the reason and the HTTP status."""
+
+    def __init__(self, reason: str, http_status: int) -> None:
+        super().__init__(reason)
+        self.answer = responses.refusal(reason, http_status)
+
+
+def create_app(submit: Submit, meters: Meters, *, body_bytes_max: int) -> Starlette:
+    """The ASGI application of the OTLP/HTTP listener."""
+
+    async def export_traces(request: Request) -> Response:
+        started = time.perf_counter()
+        content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        try:
+            if content_type not in {_PROTOBUF, _JSON}:
+                reason = f"content-type must be {_PROTOBUF} or {_JSON}"
+                raise _Unreadable(reason, 415)
+            data = await _body(request, body_bytes_max)
+            body = Body(data, is_json=content_type == _JSON)
+            answer = responses.answer(await outcome_of(submit, body, "http"))
+        except _Unreadable as unreadable:
+            answer = unreadable.answer
+        meters.request("http", answer.kind)
+        meters.acknowledged(time.perf_counter() - started)
+        as_json = content_type == _JSON
+        return Response(
+            answer.encoded(as_json=as_json),
+            answer.http_status,
+            headers=_RETRY_AFTER if answer.http_status == 503 else None,
+            media_type=_JSON if as_json else _PROTOBUF,
+        )
+
+    return Starlette(
+        routes=[
+            Route("/v1/traces", export_traces, methods=["POST"]),
+            Route("/v1/metrics", _ignore, methods=["POST"]),
+            Route("/v1/logs", _ignore, methods=["POST"]),
+        ]
+    )
+
+
+async def _ignore(request: Request) -> Response:
+    is_json = request.headers.get("content-type", "").startswith(_JSON)
+    return Response(b"{}" if is_json else b"", media_type=_JSON if is_json else _PROTOBUF)
+
+
+async def _body(request: Request, body_bytes_max: int) -> bytes:
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in {"identity", "gzip", ""}:
+        raise _Unreadable("content-encoding must be gzip or absent", 415)
+    received = bytearray()
+    try:
+        async for chunk in request.stream():
+            received += chunk
+            if len(received) > body_bytes_max:
+                raise _too_large(body_bytes_max)
+    except ClientDisconnect:
+        raise _Unreadable("the sender closed the connection", 400) from None
+    return _gunzip(bytes(received), body_bytes_max) if encoding == "gzip" else bytes(received)
+
+
+def _gunzip(data: bytes, body_bytes_max: int) -> bytes:
+    """Decompress at most one byte past the bound: a bomb costs no more than an honest body."""
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        plain = inflater.decompress(data, body_bytes_max + 1)
+    except zlib.error:
+        raise _Unreadable("the body is no gzip", 400) from None
+    if len(plain) > body_bytes_max:
+        raise _too_large(body_bytes_max)
+    if not inflater.eof:
+        raise _Unreadable("the gzip body is cut short", 400)
+    return plain
+
+
+def _too_large(body_bytes_max: int) -> _Unreadable:
+    return _Unreadable(
+        f"the body is larger than {body_bytes_max} bytes; send smaller batches "
+        "or raise otlp.body_bytes_max",
+        413,
+    )

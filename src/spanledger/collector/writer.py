@@ -1,0 +1,173 @@
+"""Journal to store: at its own pace, for ever, each entry once.
+
+Promises: the mark moves only after the store has committed; trouble of the store is retried until
+it ends, with growing pauses; a row that no retry can save goes to the dead letters with its reason
+and the rows around it are stored. Of two deliveries of one entry the first stays (the ledger never
+changes a recorded cost). Never drops a row, never holds more than one batch.
+
+The writer decides what is a duplicate by asking the ledger, so the counters count what the ledger
+gained; the table's own idempotence stands behind it for the moment between commit and mark.
+"""
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from spanledger.collector.journal import Journal
+from spanledger.store.errors import BadRows, StoreUnavailable
+
+_log: Final = logging.getLogger(__name__)
+
+KEY: Final = ("tenant", "trace_id", "span_id", "kind", "run", "leg")
+
+_IDLE_S: Final = 0.5  # how often an idle writer looks for segments to retire
+_PAUSE_S_MIN: Final = 0.1
+_PAUSE_S_MAX: Final = 10.0  # an outage's end is noticed within this time
+
+
+class Store(Protocol):
+    """What the writer needs of the store."""
+
+    def insert(self, entries: pa.Table) -> None: ...
+    def known(self, entries: pa.Table) -> pa.BooleanArray: ...
+
+
+class Meters(Protocol):
+    """What the writer tells the metrics, after the store's commit."""
+
+    def stored(self, entries: pl.DataFrame) -> None: ...
+    def duplicate(self, items: int) -> None: ...
+    def dead(self, reason: str, items: int) -> None: ...
+    def store_up(self, up: bool) -> None: ...
+
+
+class DeadLetters:
+    """A file of rows that the store will not take, one JSON object a line, for a person."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def add(self, row: pa.Table, reason: str) -> None:
+        """Append one row durably; entries hold no content, so neither does this file."""
+        text = json.dumps({"reason": reason, "entry": row.to_pylist()[0]}, default=_plain)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fdatasync(file.fileno())
+
+
+def _plain(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+class Writer:
+    """The writer thread."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        store: Store,
+        meters: Meters,
+        dead: DeadLetters,
+        *,
+        batch_rows_max: int,
+        batch_wait_ms: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``batch_wait_ms``: how long a first row waits for company; inserts love company."""
+        self._journal = journal
+        self._store = store
+        self._meters = meters
+        self._dead = dead
+        self._batch_rows_max = batch_rows_max
+        self._batch_wait_s = batch_wait_ms / 1_000
+        self._clock = clock
+        self._behind_since: float | None = None
+        self._closing = threading.Event()
+        self._given_up = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self, timeout_s: float) -> bool:
+        """Store what is in the journal, then stop; False if time ran out (nothing is lost)."""
+        self._closing.set()
+        self._thread.join(timeout_s)
+        self._given_up.set()
+        # A batch under way is finished or abandoned before the store may be closed.
+        self._thread.join(_PAUSE_S_MAX)
+        return not self._journal.pending_rows
+
+    def lag_seconds(self) -> float:
+        """How long the ledger has been behind the journal; 0 when it is not."""
+        since = self._behind_since
+        return 0.0 if since is None else self._clock() - since
+
+    def _run(self) -> None:
+        position = self._journal.mark
+        while not self._given_up.is_set():
+            if not self._journal.wait(position, 0 if self._closing.is_set() else _IDLE_S):
+                self._behind_since = None
+                if self._closing.is_set():
+                    return
+                self._journal.retire()
+                continue
+            if self._behind_since is None:
+                self._behind_since = self._clock()
+            self._closing.wait(self._batch_wait_s)
+            batches, end = self._journal.read(position, self._batch_rows_max)
+            # An older version's segment lacks newer columns: they are null, then the defaults.
+            tables = [pa.Table.from_batches([batch]) for batch in batches]
+            if tables and not self._persist(pa.concat_tables(tables, promote_options="default")):
+                return
+            self._journal.move_mark(end)
+            position = end
+
+    def _persist(self, entries: pa.Table) -> bool:
+        """Store what is new; False if told to give up before the store took it."""
+        pause_s = _PAUSE_S_MIN
+        while True:
+            try:
+                self._store_new(entries)
+            except BadRows as bad:
+                return self._isolate(entries, bad.reason)
+            except StoreUnavailable as unavailable:
+                self._meters.store_up(up=False)
+                _log.warning("store unavailable, retrying in %.1f s: %s", pause_s, unavailable)
+                if self._given_up.wait(pause_s):
+                    return False
+                pause_s = min(pause_s * 2, _PAUSE_S_MAX)
+            else:
+                self._meters.store_up(up=True)
+                return True
+
+    def _store_new(self, entries: pa.Table) -> None:
+        keys = pl.DataFrame(entries.select(KEY))
+        first = keys.select(pl.struct(pl.all()).is_first_distinct()).to_series().to_numpy()
+        known = np.asarray(self._store.known(entries), dtype=bool)
+        new = entries.filter(pa.array(first & ~known))
+        if new.num_rows:
+            self._store.insert(new)
+            self._meters.stored(pl.DataFrame(new))
+        if new.num_rows < entries.num_rows:
+            self._meters.duplicate(entries.num_rows - new.num_rows)
+
+    def _isolate(self, entries: pa.Table, reason: str) -> bool:
+        """Halve until the rows that cannot be stored stand alone."""
+        if entries.num_rows == 1:
+            _log.error("a row was put aside: %s", reason)
+            self._dead.add(entries, reason)
+            self._meters.dead(reason, 1)
+            return True
+        half = entries.num_rows // 2
+        return self._persist(entries.slice(0, half)) and self._persist(entries.slice(half))
