@@ -92,16 +92,28 @@ class Committer:
         *,
         tenant: str,
         inflight_bytes_max: int,
+        spans_max: int,
         on_broken: Callable[[str], None],
     ) -> None:
-        """``price`` turns a CALLS frame into an ENTRIES frame; ``on_broken`` hears that the disk
-        failed and nothing can be acknowledged any more."""
+        """Wire the parts.
+
+        Args:
+            journal: where entries are made durable.
+            price: turns a CALLS frame into an ENTRIES frame.
+            keys: the attributes to read.
+            meters: told of every item.
+            tenant: whose spans these are.
+            inflight_bytes_max: bytes of bodies admitted and not yet answered.
+            spans_max: spans in one request.
+            on_broken: hears that the disk failed and nothing can be acknowledged any more.
+        """
         self._journal = journal
         self._price = price
         self._keys = keys
         self._meters = meters
         self._tenant = tenant
         self._inflight_bytes_max = inflight_bytes_max
+        self._spans_max = spans_max
         self._on_broken = on_broken
         self._waiting: deque[Request] = deque()
         self._inflight_bytes = 0
@@ -169,11 +181,12 @@ class Committer:
             if len(group) > 1:
                 return [outcome for request in group for outcome in self._commit([request])]
             # The text of an engine's error may quote the input: only its type is told.
-            _log.error("cannot process a request: %s", type(error).__name__)  # noqa: TRY400
+            _log.error("cannot process a request: %s", type(error).__name__)
             return [Refused("unprocessable")]
 
     def _commit_together(self, group: Sequence[Request]) -> list[Outcome]:
-        decoded = decode([request.body for request in group], self._keys)
+        bodies = [request.body for request in group]
+        decoded = decode(bodies, self._keys, spans_max=self._spans_max)
         normalised = dialects.normalise(decoded.spans, self._tenant)
         if normalised.calls.height:
             self._journal.append(entries_to_arrow(self._price(normalised.calls)))

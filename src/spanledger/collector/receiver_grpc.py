@@ -59,7 +59,9 @@ class _Handler(grpc.GenericRpcHandler):
         self._submit = submit
         self._meters = meters
 
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+    def service(
+        self, details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
         if details.method == _TRACES:
             return grpc.unary_unary_rpc_method_handler(self._export)
         if details.method in _IGNORED:
@@ -95,5 +97,3 @@ def create_server(submit: Submit, meters: Meters, *, body_bytes_max: int) -> aio
             ("grpc.so_reuseport", 0),
         ],
     )
-
-

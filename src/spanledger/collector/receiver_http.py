@@ -38,10 +38,7 @@ def create_app(submit: Submit, meters: Meters, *, body_bytes_max: int) -> Starle
         started = time.perf_counter()
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         try:
-            if content_type not in {_PROTOBUF, _JSON}:
-                reason = f"content-type must be {_PROTOBUF} or {_JSON}"
-                raise _Unreadable(reason, 415)
-            data = await _body(request, body_bytes_max)
+            data = await _body(request, content_type, body_bytes_max)
             body = Body(data, is_json=content_type == _JSON)
             answer = responses.answer(await outcome_of(submit, body, "http"))
         except _Unreadable as unreadable:
@@ -70,7 +67,9 @@ async def _ignore(request: Request) -> Response:
     return Response(b"{}" if is_json else b"", media_type=_JSON if is_json else _PROTOBUF)
 
 
-async def _body(request: Request, body_bytes_max: int) -> bytes:
+async def _body(request: Request, content_type: str, body_bytes_max: int) -> bytes:
+    if content_type not in {_PROTOBUF, _JSON}:
+        raise _Unreadable(f"content-type must be {_PROTOBUF} or {_JSON}", 415)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"identity", "gzip", ""}:
         raise _Unreadable("content-encoding must be gzip or absent", 415)

@@ -82,9 +82,7 @@ def refusal(reason: str, http_status: int) -> Answer:
 
 
 _RETRY: Final = RetryInfo(
-    retry_delay=Duration(
-        seconds=int(RETRY_AFTER_S), nanos=round(RETRY_AFTER_S % 1 * 1_000_000_000)
-    )
+    retry_delay=Duration(seconds=int(RETRY_AFTER_S), nanos=round(RETRY_AFTER_S % 1 * 1_000_000_000))
 )
 
 # Go, Java and the OpenTelemetry Collector read the status details; the Python SDK reads only the

@@ -14,6 +14,7 @@ input/output_tokens in 1.28, cache_creation became cache_write in 2026).
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import polars as pl
@@ -25,7 +26,7 @@ from spanledger.ledger.schema import CALLS, MONEY, QUANTITY_MAP, USAGE_COLUMNS
 
 @dataclass(frozen=True)
 class Field:
-    """Where a fact is read: attribute names in order of trust, on the span, then on the resource."""
+    """Where a fact is read: names in order of trust, on the span, then on the resource."""
 
     names: tuple[str, ...] = ()
     resource: tuple[str, ...] = ()
@@ -160,7 +161,6 @@ NOT_A_CALL: Final = ("not_genai", "aggregate", "no_model_no_usage")
 REJECTS: Final = (*SPAN_REJECTS, "model_name_too_long")
 
 _COUNTS: Final = tuple(name for name, field in FIELDS.items() if field.kind is Kind.COUNT)
-_TEXTS: Final = tuple(name for name, field in FIELDS.items() if field.kind is Kind.TEXT)
 
 
 @dataclass(frozen=True)
@@ -186,25 +186,47 @@ def attribute_keys(kept_too: Iterable[str] = ()) -> AttributeKeys:
 
 def normalise(spans: pl.DataFrame, tenant: str) -> Normalised:
     """Turn a span batch of ``otlp.decode`` into calls; every span is accounted for."""
-    facts = spans.lazy().with_columns(
-        [_first(name, spans.columns) for name in FIELDS]
-    ).with_columns(
-        provider=pl.col("provider").str.to_lowercase().replace(PROVIDERS),
-        operation=pl.col("operation").str.to_lowercase(),
-        has_model=(pl.col("request_model") != "") | (pl.col("response_model") != ""),
-        has_usage=pl.any_horizontal(pl.col(_COUNTS).is_not_null()),
-    ).with_columns(_fate()).collect()
-    calls = facts.filter(pl.col("fate").is_null())
-    fates = facts.lazy().filter(pl.col("fate").is_not_null())
-    not_calls = fates.filter(pl.col("reject").is_null()).group_by("fate").len().collect()
-    rejects = fates.filter(pl.col("reject").is_not_null())
-    return Normalised(
-        calls=_canonical(calls, tenant),
-        not_calls=dict(not_calls.iter_rows()),
-        rejects=rejects.group_by("request", pl.col("reject").alias("reason"))
-        .agg(pl.len().alias("spans"))
-        .collect(),
+    facts = (
+        spans.lazy()
+        .with_columns(_facts(tuple(spans.columns)))
+        .with_columns(_IDENTITY)
+        .with_columns(_FATE)
+        .collect(optimizations=_AS_WRITTEN)
     )
+    calls = facts
+    not_calls: dict[str, int] = {}
+    rejects = _NO_REJECTS
+    if facts.get_column("fate").null_count() < facts.height:
+        calls = facts.filter(pl.col("fate").is_null())
+        fates = facts.filter(pl.col("fate").is_not_null())
+        others = fates.filter(pl.col("reject").is_null())
+        not_calls = dict(others.group_by("fate").len().iter_rows())
+        rejects = (
+            fates.filter(pl.col("reject").is_not_null())
+            .group_by("request", pl.col("reject").alias("reason"))
+            .agg(pl.len().alias("spans"))
+        )
+    canonical = calls.lazy().with_columns(pl.lit(tenant).alias("tenant"))
+    for step in _CANONICAL:
+        canonical = canonical.with_columns(step)
+    return Normalised(
+        calls=canonical.select(_AS_CALLS).collect(optimizations=_AS_WRITTEN),
+        not_calls=not_calls,
+        rejects=rejects,
+    )
+
+
+# The steps below are written in the order in which they are best run, and a lone span should not
+# wait for a query optimiser to find that out.
+_AS_WRITTEN: Final = pl.QueryOptFlags.none()
+_NO_REJECTS: Final = pl.DataFrame(
+    schema={"request": pl.UInt32, "reason": pl.String, "spans": pl.UInt32}
+)
+
+
+@lru_cache(maxsize=256)  # an emitter always sends the same few sets of attributes
+def _facts(present: tuple[str, ...]) -> list[pl.Expr]:
+    return [_first(name, present) for name in FIELDS]
 
 
 def _first(name: str, present: Sequence[str]) -> pl.Expr:
@@ -214,20 +236,30 @@ def _first(name: str, present: Sequence[str]) -> pl.Expr:
     found = [pl.col(column) for column in columns if column in present]
     if field.kind is Kind.TEXT:
         # An empty text is as good as absent: the next spelling may know better.
-        said = [pl.when(column != "").then(column) for column in found]
-        return pl.coalesce(*said, pl.lit("")).alias(name)
+        said = [pl.when(column != "").then(column) for column in found[:-1]]
+        return pl.coalesce(*said, *found[-1:], pl.lit("")).alias(name)
     dtype = pl.Int64 if field.kind is Kind.COUNT else pl.Float64
     return (pl.coalesce(found) if found else pl.lit(None, dtype)).alias(name)
+
+
+_IDENTITY: Final = [
+    pl.col("provider").str.to_lowercase().replace(PROVIDERS),
+    pl.col("operation").str.to_lowercase(),
+    pl.col("service_tier").str.to_lowercase(),
+    ((pl.col("request_model") != "") | (pl.col("response_model") != "")).alias("has_model"),
+    pl.any_horizontal(pl.col(_COUNTS).is_not_null()).alias("has_usage"),
+]
 
 
 def _fate() -> list[pl.Expr]:
     """Null for a call, else why it is none; rejects come first."""
     genai = pl.col("has_model") | pl.col("has_usage") | (pl.col("provider") != "")
     genai |= pl.col("operation") != ""
-    too_long = pl.max_horizontal(
+    longest = pl.max_horizontal(
         pl.col("request_model").str.len_bytes(), pl.col("response_model").str.len_bytes()
-    ) > MODEL_NAME_BYTES_MAX
-    reject = pl.coalesce("reject", pl.when(too_long).then(pl.lit("model_name_too_long")))
+    )
+    too_long = pl.when(longest > MODEL_NAME_BYTES_MAX).then(pl.lit("model_name_too_long"))
+    reject = pl.coalesce("reject", too_long)
     fate = (
         pl.when(reject.is_not_null())
         .then(reject)
@@ -241,44 +273,7 @@ def _fate() -> list[pl.Expr]:
     return [reject.alias("reject"), fate.alias("fate")]
 
 
-def _canonical(calls: pl.DataFrame, tenant: str) -> pl.DataFrame:
-    """Facts of billable calls to a ``CALLS`` frame."""
-    failed = pl.col("failed") | (pl.col("error_type") != "")
-    scopes = pl.col("scope_name")
-    reported = pl.col("cost_reported")
-    return (
-        calls.lazy()
-        .with_columns(
-            usage_invalid=pl.any_horizontal(pl.col(_COUNTS) < 0).fill_null(value=False),
-            usage_missing=~pl.col("has_usage"),
-            cache_unknown=scopes.is_in([name for name, scope in SCOPES.items() if scope.loses_cache]),
-            cache_write_tokens=pl.coalesce(
-                "cache_write_tokens",
-                pl.col("cache_write_5m_tokens") + pl.col("cache_write_1h_tokens").fill_null(0),
-                "cache_write_1h_tokens",
-            ),
-        )
-        .with_columns(pl.col(_COUNTS).clip(lower_bound=0).fill_null(0))
-        .with_columns(_input_includes_cache())
-        .with_columns(
-            tenant=pl.lit(tenant),
-            input_tokens=pl.col("input_tokens")
-            + pl.when("includes_cache").then(0).otherwise(_cached()),
-            status=pl.when(failed).then(pl.lit("error")).otherwise(pl.lit("ok")),
-            service_tier=pl.col("service_tier").str.to_lowercase(),
-            time_to_first_token_ms=pl.col("time_to_first_token_s") * 1_000,
-            usage=pl.lit([], QUANTITY_MAP),
-            usage_estimated=pl.lit(value=False),
-            # A reported 0 means "unknown" in every emitter that writes it. Twelve places: enough
-            # for a token of the cheapest model, and a double has no more to say.
-            cost_reported_usd=pl.when((reported > 0) & (reported < 1e6)).then(
-                (reported * 1e12).round().cast(pl.Int64).cast(MONEY) / 10**12
-            ),
-        )
-        .select(CALLS.names())
-        .cast(dict(CALLS))
-        .collect()
-    )
+_FATE: Final = _fate()
 
 
 def _cached() -> pl.Expr:
@@ -286,7 +281,7 @@ def _cached() -> pl.Expr:
 
 
 def _input_includes_cache() -> list[pl.Expr]:
-    """Is input inclusive of cached tokens, and how do we know? (DIALECTS rule 4)
+    """Is input inclusive of cached tokens, and how do we know?
 
     The numbers decide where they can; then the scope table; then the specification.
     """
@@ -310,6 +305,49 @@ def _input_includes_cache() -> list[pl.Expr]:
         includes.otherwise(~declared_out).alias("includes_cache"),
         convention.alias("convention"),
     ]
+
+
+def _reported_cost() -> pl.Expr:
+    """USD to twelve places: a token of the cheapest model, and all that a double has to say.
+
+    A reported 0 means "unknown" in every emitter that writes it.
+    """
+    cost = pl.col("cost_reported")
+    scaled = (cost * 1e12).round().cast(pl.Int64).cast(MONEY)
+    return pl.when((cost > 0) & (cost < 1e6)).then(scaled / 10**12)
+
+
+_LOSE_CACHE: Final = [name for name, scope in SCOPES.items() if scope.loses_cache]
+_FAILED: Final = pl.col("failed") | (pl.col("error_type") != "")
+
+# What makes facts canonical, step by step: each step may use the columns of those before it.
+_CANONICAL: Final = (
+    [
+        pl.any_horizontal(pl.col(_COUNTS) < 0).fill_null(value=False).alias("usage_invalid"),
+        (~pl.col("has_usage")).alias("usage_missing"),
+        pl.lit(value=False).alias("usage_estimated"),
+        pl.col("scope_name").is_in(_LOSE_CACHE).alias("cache_unknown"),
+        pl.when(_FAILED).then(pl.lit("error")).otherwise(pl.lit("ok")).alias("status"),
+        (pl.col("time_to_first_token_s") * 1_000).alias("time_to_first_token_ms"),
+        _reported_cost().alias("cost_reported_usd"),
+        pl.lit([], QUANTITY_MAP).alias("usage"),
+        pl.coalesce(
+            "cache_write_tokens",
+            pl.col("cache_write_5m_tokens") + pl.col("cache_write_1h_tokens").fill_null(0),
+            "cache_write_1h_tokens",
+        ),
+    ],
+    [pl.col(_COUNTS).clip(lower_bound=0).fill_null(0)],
+    _input_includes_cache(),
+    [
+        pl.when("includes_cache")
+        .then(0)
+        .otherwise(_cached())
+        .add(pl.col("input_tokens"))
+        .alias("input_tokens")
+    ],
+)
+_AS_CALLS: Final = [pl.col(name).cast(dtype) for name, dtype in CALLS.items()]
 
 
 assert set(USAGE_COLUMNS) <= set(FIELDS)  # noqa: S101 - the table must fill the schema

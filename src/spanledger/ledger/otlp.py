@@ -32,7 +32,7 @@ from spanledger.ledger.limits import (
     TRACE_ID_BYTES,
 )
 from spanledger.ledger.otlp_wire import Malformed
-from spanledger.ledger.schema import TEXT_MAP, TIME
+from spanledger.ledger.schema import TEXT_MAP, TIME, PolarsType
 
 ATTRIBUTE: Final = "attr."
 RESOURCE: Final = "resource."
@@ -41,22 +41,21 @@ CUSTOM: Final = b"spanledger.attribute."
 
 # The columns of every span batch. Beside them: ``attr.<key>`` and ``resource.<key>`` for the known
 # keys that occur, in the dtype of their kind.
-SPANS: Final = pl.Schema(
-    {
-        "request": pl.UInt32,
-        "trace_id": pl.Binary,
-        "span_id": pl.Binary,
-        "parent_span_id": pl.Binary,
-        "name": pl.String,
-        "start_time": TIME,
-        "duration_ns": pl.Int64,
-        "failed": pl.Boolean,  # status code ERROR
-        "scope_name": pl.String,
-        "scope_version": pl.String,
-        "attributes": TEXT_MAP,  # the keys asked for as Kind.KEEP
-        "reject": pl.String,  # null, or one of REJECTS
-    }
-)
+_SPANS: Final[dict[str, PolarsType]] = {
+    "request": pl.UInt32,
+    "trace_id": pl.Binary,
+    "span_id": pl.Binary,
+    "parent_span_id": pl.Binary,
+    "name": pl.String,
+    "start_time": TIME,
+    "duration_ns": pl.Int64,
+    "failed": pl.Boolean,  # status code ERROR
+    "scope_name": pl.String,
+    "scope_version": pl.String,
+    "attributes": TEXT_MAP,  # the keys asked for as Kind.KEEP
+    "reject": pl.String,  # null, or one of REJECTS
+}
+SPANS: Final = pl.Schema(_SPANS)
 REJECTS: Final = ("invalid_trace_id", "invalid_span_id", "start_time_out_of_range")
 
 
@@ -98,10 +97,11 @@ class Decoded:
     malformed: Mapping[int, str]  # index of the request -> reason
 
 
-def decode(bodies: Sequence[Body], keys: AttributeKeys) -> Decoded:
+def decode(bodies: Sequence[Body], keys: AttributeKeys, *, spans_max: int) -> Decoded:
     """Decode requests into one span batch with the attributes named by ``keys``.
 
-    Never raises for what a sender wrote: a malformed request is in ``Decoded.malformed``.
+    A request of more than ``spans_max`` spans is refused. Never raises for what a sender wrote: a
+    refused request is in ``Decoded.malformed``.
     """
     malformed: dict[int, str] = {}
     protobuf = [index for index, body in enumerate(bodies) if not body.is_json]
@@ -112,7 +112,10 @@ def decode(bodies: Sequence[Body], keys: AttributeKeys) -> Decoded:
                 parts.append(([index], otlp_wire.traces_from_json(body.data)))
             except Malformed as error:
                 malformed[index] = str(error)
-    frames = [_span_batch(indices, requests, keys) for indices, requests in parts]
+    frames = [
+        _span_batch(*_within(spans_max, indices, requests, malformed), keys)
+        for indices, requests in parts
+    ]
     if len(frames) == 1:
         return Decoded(frames[0], malformed)
     empty = pl.DataFrame(schema=SPANS)
@@ -133,6 +136,28 @@ def _decode_protobuf(
             return []
     # The decoder names no culprit: the group goes one by one, and only the bad one is refused.
     return [part for index in indices for part in _decode_protobuf(bodies, [index], malformed)]
+
+
+def _within(
+    spans_max: int, indices: list[int], requests: pa.Array, malformed: dict[int, str]
+) -> tuple[list[int], pa.Array]:
+    """Leave out the requests with too many spans: a byte or two make a span, but it costs 100."""
+    resources, resource_request = _flat(requests)
+    scopes, scope_resource = _flat(pc.struct_field(resources, "scope_spans"))
+    per_scope = pc.list_value_length(pc.struct_field(scopes, "spans")).fill_null(0)
+    spans = np.bincount(
+        resource_request[scope_resource],
+        weights=per_scope.to_numpy(zero_copy_only=False),
+        minlength=len(indices),
+    )
+    if spans.max(initial=0) <= spans_max:
+        return indices, requests
+    for position in np.flatnonzero(spans > spans_max):
+        malformed[indices[position]] = (
+            f"{int(spans[position])} spans in one request are more than {spans_max}"
+        )
+    kept = np.flatnonzero(spans <= spans_max)
+    return [indices[position] for position in kept], requests.take(pa.array(kept))
 
 
 def _span_batch(indices: list[int], requests: pa.Array, known: AttributeKeys) -> pl.DataFrame:
@@ -160,7 +185,7 @@ def _span_batch(indices: list[int], requests: pa.Array, known: AttributeKeys) ->
         "start_time": pl.Series(start).cast(TIME),
         "duration_ns": pl.Series(np.maximum(end - start, 0)),
         "failed": pl.Series(
-            pc.equal(pc.struct_field(spans, ["status", "code"]), 2).fill_null(False)  # noqa: FBT003 - positional only
+            pc.equal(pc.struct_field(spans, ["status", "code"]), 2).fill_null(False)
         ),
         **{
             f"scope_{part}": _frame_text(
@@ -193,15 +218,13 @@ def _flat(lists: pa.Array) -> tuple[pa.Array, np.ndarray]:
 
 
 def _numbers(items: pa.Array, name: str) -> np.ndarray:
-    return pc.struct_field(items, name).fill_null(0).to_numpy(zero_copy_only=False)
+    return np.asarray(pc.struct_field(items, name).fill_null(0))
 
 
 def _id(spans: pa.Array, name: str, width: int) -> pa.Array:
     """The id where it has its width and is not all zero, else null."""
     values = pc.struct_field(spans, name)
-    valid = pc.and_(
-        pc.equal(pc.binary_length(values), width), pc.not_equal(values, bytes(width))
-    )
+    valid = pc.and_(pc.equal(pc.binary_length(values), width), pc.not_equal(values, bytes(width)))
     return pc.if_else(valid, values, None)
 
 
@@ -220,11 +243,17 @@ def _utf8(values: pa.Array) -> pa.Array:
     except pa.ArrowInvalid:
         # Bytes that are no UTF-8, or a character that was cut in half: only these rows are
         # decoded one by one, with the replacement character, because the cast names no culprit.
-        unchecked = pa.Array.from_buffers(pa.string(), len(values), values.buffers(), offset=values.offset)
+        unchecked = pa.Array.from_buffers(
+            pa.string(), len(values), values.buffers(), offset=values.offset
+        )
         ascii_only = pc.string_is_ascii(unchecked).fill_null(True).to_numpy(zero_copy_only=False)
-        fixed = [values[int(row)].as_py().decode(errors="replace") for row in np.flatnonzero(~ascii_only)]
+        fixed = [
+            values[int(row)].as_py().decode(errors="replace") for row in np.flatnonzero(~ascii_only)
+        ]
         plain = pc.if_else(pa.array(ascii_only), values, None).cast(pa.large_string())
-        return pc.replace_with_mask(plain, pa.array(~ascii_only), pa.array(fixed, pa.large_string()))
+        return pc.replace_with_mask(
+            plain, pa.array(~ascii_only), pa.array(fixed, pa.large_string())
+        )
 
 
 def _attributes(

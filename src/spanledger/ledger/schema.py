@@ -16,12 +16,15 @@ import pyarrow as pa
 
 from spanledger.ledger.limits import MONEY_DIGITS, MONEY_SCALE, SPAN_ID_BYTES, TRACE_ID_BYTES
 
+PolarsType = pl.DataType | type[pl.DataType]
+
 MONEY: Final = pl.Decimal(MONEY_DIGITS, MONEY_SCALE)
 TIME: Final = pl.Datetime("ns", "UTC")
 TEXT_MAP: Final = pl.List(pl.Struct({"key": pl.String, "value": pl.String}))
 QUANTITY_MAP: Final = pl.List(pl.Struct({"key": pl.String, "value": MONEY}))
 
-# One line of a charge: amount_usd = quantity * rate_usd / per, rounded once, half even, to 18 places.
+# One line of a charge: amount_usd = quantity * rate_usd / per, rounded once, half even, to 18
+# places.
 LINES: Final = pl.List(
     pl.Struct(
         {
@@ -53,106 +56,114 @@ USAGE_COLUMNS: Final = (
 )
 
 # One row per observed model call: the facts, without money.
-CALLS: Final = pl.Schema(
-    {
-        "request": pl.UInt32,  # which request of the group it came in; not stored
-        "tenant": pl.String,  # from the credential, never from the span
-        "trace_id": pl.Binary,  # 16 bytes
-        "span_id": pl.Binary,  # 8 bytes
-        "parent_span_id": pl.Binary,  # 8 bytes, all zero for a root
-        "start_time": TIME,
-        "duration_ns": pl.Int64,
-        "service": pl.String,
-        "environment": pl.String,
-        "scope_name": pl.String,  # instrumentation scope
-        "scope_version": pl.String,
-        "provider": pl.String,  # who is paid: a gen_ai.provider.name value
-        "request_model": pl.String,
-        "response_model": pl.String,
-        "operation": pl.String,  # gen_ai.operation.name
-        "user_id": pl.String,
-        "customer": pl.String,
-        "team": pl.String,
-        "project": pl.String,
-        "feature": pl.String,
-        "conversation_id": pl.String,
-        "agent": pl.String,
-        "workflow": pl.String,
-        "api_key_alias": pl.String,
-        "service_tier": pl.String,  # of the response (PRICING rule 3)
-        "response_id": pl.String,
-        "status": pl.String,  # "ok" | "error"
-        "error_type": pl.String,
-        "time_to_first_token_ms": pl.Float64,  # NULL where not reported
-        **dict.fromkeys(USAGE_COLUMNS, pl.Int64),
-        "usage": QUANTITY_MAP,  # usage keys without a column of their own
-        "convention": pl.String,  # "declared" | "proven" | "assumed": is input inclusive?
-        "usage_missing": pl.Boolean,  # a model call that reported no usage
-        "usage_estimated": pl.Boolean,  # counts that the emitter guessed
-        "usage_invalid": pl.Boolean,  # a count was negative, fractional, too large or no number
-        "cache_unknown": pl.Boolean,  # the emitter is known to lose the cache split
-        "cost_reported_usd": MONEY,  # the emitter's own figure, kept beside ours; NULL if none
-        "attributes": TEXT_MAP,  # the allow-listed rest
-    }
-)
+_CALLS: Final[dict[str, PolarsType]] = {
+    "request": pl.UInt32,  # which request of the group it came in; not stored
+    "tenant": pl.String,  # from the credential, never from the span
+    "trace_id": pl.Binary,  # 16 bytes
+    "span_id": pl.Binary,  # 8 bytes
+    "parent_span_id": pl.Binary,  # 8 bytes, all zero for a root
+    "start_time": TIME,
+    "duration_ns": pl.Int64,
+    "service": pl.String,
+    "environment": pl.String,
+    "scope_name": pl.String,  # instrumentation scope
+    "scope_version": pl.String,
+    "provider": pl.String,  # who is paid: a gen_ai.provider.name value
+    "request_model": pl.String,
+    "response_model": pl.String,
+    "operation": pl.String,  # gen_ai.operation.name
+    "user_id": pl.String,
+    "customer": pl.String,
+    "team": pl.String,
+    "project": pl.String,
+    "feature": pl.String,
+    "conversation_id": pl.String,
+    "agent": pl.String,
+    "workflow": pl.String,
+    "api_key_alias": pl.String,
+    "service_tier": pl.String,  # of the response (PRICING rule 3)
+    "response_id": pl.String,
+    "status": pl.String,  # "ok" | "error"
+    "error_type": pl.String,
+    "time_to_first_token_ms": pl.Float64,  # NULL where not reported
+    **dict.fromkeys(USAGE_COLUMNS, pl.Int64),
+    "usage": QUANTITY_MAP,  # usage keys without a column of their own
+    "convention": pl.String,  # "declared" | "proven" | "assumed": is input inclusive?
+    "usage_missing": pl.Boolean,  # a model call that reported no usage
+    "usage_estimated": pl.Boolean,  # counts that the emitter guessed
+    "usage_invalid": pl.Boolean,  # a count was negative, fractional, too large or no number
+    "cache_unknown": pl.Boolean,  # the emitter is known to lose the cache split
+    "cost_reported_usd": MONEY,  # the emitter's own figure, kept beside ours; NULL if none
+    "attributes": TEXT_MAP,  # the allow-listed rest
+}
+CALLS: Final = pl.Schema(_CALLS)
 
 # A call with money: what the journal and the store keep.
-ENTRIES: Final = pl.Schema(
-    {
-        "kind": pl.String,  # "charge" | "restatement"
-        "run": pl.String,  # "" for a charge; the restatement's run id
-        "leg": pl.UInt8,  # 0 for a charge; number of the leg within a restatement
-        "reason": pl.String,  # "" for a charge; why it was restated
-        **{name: dtype for name, dtype in CALLS.items() if name != "request"},
-        "model": pl.String,  # the book's id of the model; the reported name where unknown
-        "calls": pl.Int8,  # signed number of calls: 1 for a charge
-        "cost_usd": MONEY,  # NULL where unpriced
-        "cost_low_usd": MONEY,
-        "cost_high_usd": MONEY,
-        "list_cost_usd": MONEY,  # before contracts and discounts
-        "cost_class": pl.String,  # exact | bounded | estimated | reported | free | unpriced
-        "unpriced_reason": pl.String,  # "" unless unpriced
-        "lines": LINES,
-        "price_book": pl.String,  # version of the book that priced it
-        "known_at": TIME,  # when this installation recorded it
-    }
-)
+_ENTRIES: Final[dict[str, PolarsType]] = {
+    "kind": pl.String,  # "charge" | "restatement"
+    "run": pl.String,  # "" for a charge; the restatement's run id
+    "leg": pl.UInt8,  # 0 for a charge; number of the leg within a restatement
+    "reason": pl.String,  # "" for a charge; why it was restated
+    **{name: dtype for name, dtype in _CALLS.items() if name != "request"},
+    "model": pl.String,  # the book's id of the model; the reported name where unknown
+    "calls": pl.Int8,  # signed number of calls: 1 for a charge
+    "cost_usd": MONEY,  # NULL where unpriced
+    "cost_low_usd": MONEY,
+    "cost_high_usd": MONEY,
+    "list_cost_usd": MONEY,  # before contracts and discounts
+    "cost_class": pl.String,  # exact | bounded | estimated | reported | free | unpriced
+    "unpriced_reason": pl.String,  # "" unless unpriced
+    "lines": LINES,
+    "price_book": pl.String,  # version of the book that priced it
+    "known_at": TIME,  # when this installation recorded it
+}
+ENTRIES: Final = pl.Schema(_ENTRIES)
 
 # What journal and store hold: fixed-width ids and real maps instead of Polars' stand-ins.
-_FIXED: Final = {"trace_id": TRACE_ID_BYTES, "span_id": SPAN_ID_BYTES, "parent_span_id": SPAN_ID_BYTES}
+_FIXED: Final = {
+    "trace_id": TRACE_ID_BYTES,
+    "span_id": SPAN_ID_BYTES,
+    "parent_span_id": SPAN_ID_BYTES,
+}
 _MONEY_ARROW: Final = pa.decimal128(MONEY_DIGITS, MONEY_SCALE)
+
+
+_TEXT_PAIRS: Final = pa.map_(pa.string(), pa.string())
+_QUANTITY_PAIRS: Final = pa.map_(pa.string(), _MONEY_ARROW)
+_LINE: Final = pa.struct(
+    [
+        ("unit", pa.string()),
+        ("quantity", _MONEY_ARROW),
+        ("rate_usd", _MONEY_ARROW),
+        ("per", pa.int64()),
+        ("amount_usd", _MONEY_ARROW),
+        ("price_id", pa.string()),
+    ]
+)
+_ARROW: Final[list[tuple[PolarsType, pa.DataType]]] = [
+    (pl.String, pa.string()),
+    (MONEY, _MONEY_ARROW),
+    (TIME, pa.timestamp("ns", "UTC")),
+    (TEXT_MAP, _TEXT_PAIRS),
+    (QUANTITY_MAP, _QUANTITY_PAIRS),
+    (LINES, pa.list_(_LINE)),
+    (pl.Boolean, pa.bool_()),
+    (pl.Float64, pa.float64()),
+    (pl.Int64, pa.int64()),
+    (pl.Int8, pa.int8()),
+    (pl.UInt8, pa.uint8()),
+]
 
 
 def _arrow_type(name: str, dtype: pl.DataType) -> pa.DataType:
     if name in _FIXED:
         return pa.binary(_FIXED[name])
-    if dtype == TEXT_MAP:
-        return pa.map_(pa.string(), pa.string())
-    if dtype == QUANTITY_MAP:
-        return pa.map_(pa.string(), _MONEY_ARROW)
-    if dtype == LINES:
-        return pa.list_(
-            pa.struct(
-                [
-                    ("unit", pa.string()),
-                    ("quantity", _MONEY_ARROW),
-                    ("rate_usd", _MONEY_ARROW),
-                    ("per", pa.int64()),
-                    ("amount_usd", _MONEY_ARROW),
-                    ("price_id", pa.string()),
-                ]
-            )
-        )
-    if dtype == pl.String:
-        return pa.string()
-    if dtype == MONEY:
-        return _MONEY_ARROW
-    if dtype == TIME:
-        return pa.timestamp("ns", "UTC")
-    return pl.Series(name, [], dtype).to_arrow().type
+    return next(arrow for polars, arrow in _ARROW if dtype == polars)
 
 
-ENTRIES_ARROW: Final = pa.schema([(name, _arrow_type(name, dtype)) for name, dtype in ENTRIES.items()])
+ENTRIES_ARROW: Final = pa.schema(
+    [(name, _arrow_type(name, dtype)) for name, dtype in ENTRIES.items()]
+)
 
 
 def entries_to_arrow(entries: pl.DataFrame) -> pa.RecordBatch:

@@ -1,0 +1,59 @@
+# Everything a person runs. `make help` lists it. A fresh clone needs Python >= 3.11 and no more.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Exact versions: pyproject.toml says what may work, constraints.txt what was tested.
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo demo-once test lint types fast slow bench constraints clean
+
+help: ## list what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "spanledger needs Python 3.11 or newer; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@echo "installing spanledger into $(VENV), about a minute the first time"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt --editable '.[dev]'
+	@touch $(INSTALLED)
+
+install: $(INSTALLED) ## make .venv with everything in it
+
+demo: $(INSTALLED) ## start collector, stand-in provider and sample app; print the cost report; stay up
+	@$(BIN)/python demo/run.py
+
+demo-once: $(INSTALLED) ## the same, compare with the provider's own record to the last digit, and exit
+	@$(BIN)/python demo/run.py --once
+
+test: $(INSTALLED) ## lint, types and every test; installs the Debian packages it needs when root
+	@deploy/install-test-packages.sh
+	@$(MAKE) --no-print-directory lint types
+	@$(BIN)/pytest
+
+lint: $(INSTALLED) ## ruff
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(INSTALLED) ## mypy, strict
+	@$(BIN)/mypy
+
+fast: $(INSTALLED) ## the tests that need no server
+	@$(BIN)/pytest -m 'not slow'
+
+slow: $(INSTALLED) ## the tests with real servers
+	@$(BIN)/pytest -m slow
+
+bench: $(INSTALLED) ## the figures of the README
+	@$(BIN)/python benchmarks/ingest.py
+
+constraints: ## write constraints.txt anew from a fresh environment
+	@rm -rf $(VENV)-constraints && $(PYTHON) -m venv $(VENV)-constraints
+	@$(VENV)-constraints/bin/pip install --quiet --editable '.[dev,google,bedrock]'
+	@$(VENV)-constraints/bin/pip freeze --exclude-editable > constraints.txt
+	@rm -rf $(VENV)-constraints
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
