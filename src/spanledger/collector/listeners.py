@@ -1,0 +1,91 @@
+"""Sockets and servers: bound before anything is started, closed together.
+
+Promises: a taken port is one clear sentence at start, never a server that silently shares it;
+``stop`` lets requests under way finish within its time. Never installs signal handlers.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Generator
+from typing import Final
+
+import uvicorn
+from grpc import aio
+from starlette.types import ASGIApp
+
+from spanledger.config import Address
+from spanledger.errors import StartupError
+
+# Idle keep-alive connections of exporters: longer than their usual export interval of 5 s.
+_KEEP_ALIVE_S: Final = 75
+
+
+def bind(key: str, address: Address) -> socket.socket:
+    """Take a port.
+
+    Raises:
+        StartupError: it is taken, or the host is not of this machine.
+    """
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        return socket.create_server((address.host, address.port), family=family, backlog=1_024)
+    except OSError as error:
+        raise _taken(key, address, error) from None
+
+
+def bind_grpc(server: aio.Server, key: str, address: Address) -> Address:
+    """Bind a gRPC server and say where; gRPC's own error names neither port nor cause."""
+    with bind(key, address):
+        pass
+    try:
+        port = server.add_insecure_port(str(address))
+    except RuntimeError as error:
+        raise _taken(key, address, error) from None
+    return Address(address.host, port)
+
+
+def _taken(key: str, address: Address, error: Exception) -> StartupError:
+    cause = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return StartupError(
+        f"cannot listen on {address} ({key}): {cause}",
+        hint=f"Stop what listens there, or choose another address: --set {key}=127.0.0.1:PORT",
+    )
+
+
+class HttpServer:
+    """One ASGI application on one socket."""
+
+    def __init__(self, app: ASGIApp, bound: socket.socket) -> None:
+        host, port = bound.getsockname()[:2]
+        self.address = Address(host, port)
+        self._socket = bound
+        self._server = _QuietServer(
+            uvicorn.Config(
+                app,
+                access_log=False,
+                log_config=None,
+                lifespan="off",
+                server_header=False,
+                timeout_keep_alive=_KEEP_ALIVE_S,
+                timeout_graceful_shutdown=5,
+            )
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+
+    async def stop(self) -> None:
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+        self._socket.close()
+
+
+class _QuietServer(uvicorn.Server):
+    """The service has one signal handler for all its servers."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
