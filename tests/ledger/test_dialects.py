@@ -29,7 +29,7 @@ def call(span: Span, **more: Any) -> dict[str, Any]:
     return normalised(span, **more).calls.row(0, named=True)
 
 
-def usage(scope: tuple[str, str] = OTEL_OPENAI, **counts: Any) -> dict[str, Any]:
+def usage(scope: tuple[str, str] = OTEL_OPENAI, /, **counts: Any) -> dict[str, Any]:
     return call(Span({f"gen_ai.usage.{key}": value for key, value in counts.items()}), scope=scope)
 
 
