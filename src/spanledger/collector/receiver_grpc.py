@@ -61,7 +61,7 @@ class _Handler(grpc.GenericRpcHandler):
 
     def service(
         self, details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
+    ) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
         if details.method == _TRACES:
             return grpc.unary_unary_rpc_method_handler(self._export)
         if details.method in _IGNORED:

@@ -1,0 +1,176 @@
+"""The one place that wires: configuration in, a running collector out.
+
+Promises: spans are taken and acknowledged before the store is open (it takes a second); SIGTERM or
+SIGINT stop taking, finish what was taken, and exit 0 within 10 s; what the store has not taken by
+then is in the journal. A failed disk ends the process, because nothing can be acknowledged. Holds
+no rule of decoding, pricing or storing.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from spanledger.api.app import create_app as create_web_app
+from spanledger.collector import receiver_grpc, receiver_http
+from spanledger.collector.commit import Committer
+from spanledger.collector.journal import Journal, JournalOwned
+from spanledger.collector.listeners import HttpServer, bind, bind_grpc
+from spanledger.collector.metrics import Meters
+from spanledger.collector.writer import DeadLetters, Writer
+from spanledger.config import Config
+from spanledger.errors import StartupError
+from spanledger.ledger import dialects
+from spanledger.ledger.catalog import PriceBook
+from spanledger.ledger.pricing import price
+from spanledger.ledger.schema import ENTRIES_ARROW
+from spanledger.store.client import Store
+
+_log: Final = logging.getLogger(__name__)
+
+# Of the 10 s in which a stop must end: senders, then the group under way, then the writer.
+_GRACE_S: Final = 3.0
+_COMMIT_S: Final = 2.0
+_DRAIN_S: Final = 4.0
+# At 5 % or 256 MB free, senders are asked to wait: the store needs room to merge.
+_FREE_BYTES_MIN: Final = 256 * 1024 * 1024
+
+EXIT_OK: Final = 0
+EXIT_DISK_FAILED: Final = 74  # EX_IOERR of sysexits.h
+
+
+
+def serve(config: Config) -> int:
+    """Run the collector until it is told to stop; returns the exit code.
+
+    Raises:
+        StartupError: a port is taken, or another process owns the data directory.
+    """
+    return asyncio.run(Service(config).run())
+
+
+class Service:
+    """A collector: its parts, in the order in which they start; they end in the other."""
+
+    def __init__(
+        self, config: Config, open_store: Callable[[Path], Store] = Store.open_embedded
+    ) -> None:
+        self._config = config
+        self._open_store = open_store
+        self._meters = Meters(config.metrics.series_max)
+        self._sql = Deferred("the store is being opened")
+        self._store: Store | None = None
+        self._writer: Writer | None = None
+        self._exit_code = EXIT_OK
+
+    async def run(self) -> int:
+        """Start, serve until asked to stop, drain; returns the exit code."""
+        loop = asyncio.get_running_loop()
+        asked = asyncio.Event()
+
+        def disk_failed(cause: str) -> None:
+            _log.critical("the disk of the journal failed, stopping: %s", cause)
+            self._exit_code = EXIT_DISK_FAILED
+            loop.call_soon_threadsafe(asked.set)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, asked.set)
+        with self._open_journal() as journal:
+            committer = self._committer(journal, disk_failed)
+            async with self._listening(committer):
+                committer.start()
+                ledger = asyncio.create_task(self._keep_ledger(journal))
+                await _first_of(asked.wait(), ledger)
+                _log.info("stopping: finishing what was taken")
+            await asyncio.to_thread(committer.close, _COMMIT_S)
+            ledger.cancel()
+            await asyncio.to_thread(self._close_store)
+        return self._exit_code
+
+    def _open_journal(self) -> Journal:
+        bounds = self._config.journal
+        try:
+            journal = Journal.open(
+                self._config.data_dir / "journal",
+                ENTRIES_ARROW,
+                segment_bytes_max=bounds.segment_bytes_max,
+                retention_seconds=bounds.retention_hours * 3_600,
+                retention_bytes_max=bounds.retention_bytes_max,
+                free_bytes_min=_FREE_BYTES_MIN,
+            )
+        except JournalOwned as owned:
+            hint = "Stop that process, or choose another directory: --data-dir DIR"
+            raise StartupError(str(owned), hint=hint) from None
+        except OSError as error:
+            hint = "Choose a directory that can be written: --data-dir DIR"
+            message = f"cannot use the data directory {self._config.data_dir}: {error.strerror}"
+            raise StartupError(message, hint=hint) from None
+        return journal
+
+    def _committer(self, journal: Journal, on_broken: Callable[[str], None]) -> Committer:
+        book = PriceBook.bundled()
+        return Committer(
+            journal,
+            lambda calls: price(calls, book, known_at_ns=time.time_ns()),
+            dialects.attribute_keys(self._config.attributes.allow),
+            self._meters,
+            tenant=self._config.tenant,
+            inflight_bytes_max=self._config.otlp.inflight_bytes_max,
+            spans_max=self._config.otlp.spans_max,
+            on_broken=on_broken,
+        )
+
+    @contextlib.asynccontextmanager
+    async def _listening(self, committer: Committer) -> AsyncIterator[None]:
+        """Bind everything, then start everything; on the way out, let senders finish."""
+        config = self._config
+        bytes_max = config.otlp.body_bytes_max
+        grpc_server = receiver_grpc.create_server(
+            committer.submit, self._meters, body_bytes_max=bytes_max
+        )
+        http_app = receiver_http.create_app(
+            committer.submit, self._meters, body_bytes_max=bytes_max
+        )
+        web_app = create_web_app(self._meters, ready=self._not_ready)
+        addresses = {"OTLP/gRPC": bind_grpc(grpc_server, "otlp.grpc.listen", config.otlp.grpc.listen)}
+        servers = []
+        with contextlib.ExitStack() as bound:
+            for name, key, address, app in (
+                ("OTLP/HTTP", "otlp.http.listen", config.otlp.http.listen, http_app),
+                ("web", "web.listen", config.web.listen, web_app),
+                ("SQL", "sql.listen", config.sql.listen, self._sql),
+            ):
+                servers.append(HttpServer(app, bound.enter_context(bind(key, address))))
+                addresses[name] = servers[-1].address
+            bound.pop_all()
+        await grpc_server.start()
+        for server in servers:
+            server.start()
+        _announce(addresses, config)
+        try:
+            yield
+        finally:
+            await asyncio.gather(grpc_server.stop(_GRACE_S), *(server.stop() for server in servers))
+
+    async def _keep_ledger(self, journal: Journal) -> None:
+        """Open the store while senders are served, start the writer, keep the gauges fresh."""
+        config = self._config
+        self._store = await asyncio.to_thread(self._open_store, config.data_dir / "clickhouse")
+        self._writer = Writer(
+            journal,
+            self._store,
+            self._meters,
+            DeadLetters(config.data_dir / "dead.jsonl"),
+            batch_rows_max=config.store.batch_rows_max,
+            batch_wait_ms=config.store.batch_wait_ms,
+        )
+        self._writer.start()
+        self._sql.ready(create_sql_app(self._store, config.sql))
+        _log.info("ready: the ledger is open")
+        while True:
+            await asyncio.to_thread(self._refresh_gauges)
+            await asyncio.sleep(config.metrics.refresh_seconds)

@@ -1,0 +1,163 @@
+"""The group commit: every request gets one outcome, after the disk and never before."""
+
+import queue
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+import pytest
+from fakes import MemoryJournal, Meters, unpriced
+from otlp_requests import Span, chat, request
+
+from spanledger.collector.commit import Accepted, Busy, Committer, Outcome, Refused, Request
+from spanledger.collector.journal import JournalBroken, JournalFull
+from spanledger.ledger import dialects
+from spanledger.ledger.otlp import Body
+
+GOOD = request([chat()]).SerializeToString()
+
+
+class Bench:
+    """A committer with stand-ins around it."""
+
+    def __init__(self, **more: Any) -> None:
+        self.journal = MemoryJournal()
+        self.meters = Meters()
+        self.broken: list[str] = []
+        bounds = {"inflight_bytes_max": 10**6, "spans_max": 1_000, "price": unpriced} | more
+        self.committer = Committer(
+            self.journal,
+            keys=dialects.attribute_keys(),
+            meters=self.meters,
+            tenant="acme",
+            on_broken=self.broken.append,
+            **bounds,
+        )
+
+    def submit(self, body: bytes, transport: str = "grpc") -> "queue.Queue[Outcome]":
+        answers: queue.Queue[Outcome] = queue.Queue()
+        self.committer.submit(Request(Body(body), transport, answers.put))
+        return answers
+
+    def outcome(self, body: bytes) -> Outcome:
+        return self.submit(body).get(timeout=10)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    made.committer.start()
+    yield made
+    made.journal.gate.set()
+    made.committer.close(10)
+
+
+def test_an_accepted_request_is_in_the_journal(bench: Bench) -> None:
+    span = chat()
+    assert bench.outcome(request([span]).SerializeToString()) == Accepted()
+    assert bench.journal.span_ids == [span.span_id]
+
+
+def test_no_outcome_is_given_before_the_journal_has_it(bench: Bench) -> None:
+    bench.journal.gate.clear()
+    answers = bench.submit(GOOD)
+    assert bench.journal.appending.wait(10)
+    assert answers.empty()
+    bench.journal.gate.set()
+    assert answers.get(timeout=10) == Accepted()
+
+
+def test_what_arrives_during_a_commit_is_the_next_group(bench: Bench) -> None:
+    bench.journal.gate.clear()
+    first = bench.submit(GOOD)
+    assert bench.journal.appending.wait(10)
+    others = [bench.submit(request([chat()]).SerializeToString()) for _ in range(5)]
+    bench.journal.gate.set()
+    assert {answers.get(timeout=10) == Accepted() for answers in [first, *others]} == {True}
+    assert [batch.num_rows for batch in bench.journal.batches] == [1, 5]
+
+
+def test_a_malformed_request_is_refused_and_its_group_is_not(bench: Bench) -> None:
+    bench.journal.gate.clear()
+    bench.submit(GOOD)
+    assert bench.journal.appending.wait(10)
+    answers = [bench.submit(body) for body in (GOOD, b"\xff\xff", GOOD)]
+    bench.journal.gate.set()
+    assert [type(answer.get(timeout=10)) for answer in answers] == [Accepted, Refused, Accepted]
+
+
+def test_bad_spans_are_told_to_their_own_request_by_reason(bench: Bench) -> None:
+    body = request([chat(), Span(trace_id=bytes(16)), Span(start_ns=0)]).SerializeToString()
+    outcome = bench.outcome(body)
+    assert outcome == Accepted({"invalid_trace_id": 1, "start_time_out_of_range": 1})
+    assert sum(batch.num_rows for batch in bench.journal.batches) == 1
+
+
+def test_every_item_is_counted_once(bench: Bench) -> None:
+    spans = [chat(), Span({"db.system": "x"}), Span(span_id=bytes(8)), chat()]
+    bench.outcome(request(spans).SerializeToString())
+    assert bench.meters.counts == {
+        "received grpc": 4,
+        "not_a_call not_genai": 1,
+        "rejected invalid_span_id": 1,
+    }
+    assert bench.journal.batches[0].num_rows == 2
+
+
+def test_a_request_without_calls_is_accepted_and_writes_nothing(bench: Bench) -> None:
+    assert bench.outcome(request([Span({"db.system": "x"})]).SerializeToString()) == Accepted()
+    assert bench.outcome(b"") == Accepted()
+    assert bench.journal.batches == []
+
+
+def test_a_full_journal_asks_to_retry_and_recovers_by_itself(bench: Bench) -> None:
+    bench.journal.failure = JournalFull("no room")
+    assert bench.outcome(GOOD) == Busy("journal_full")
+    bench.journal.failure = None
+    assert bench.outcome(GOOD) == Accepted()
+
+
+def test_a_broken_journal_is_reported_and_nothing_is_acknowledged(bench: Bench) -> None:
+    bench.journal.failure = JournalBroken("fdatasync failed")
+    assert bench.outcome(GOOD) == Busy("journal_broken")
+    assert bench.broken == ["fdatasync failed"]
+
+
+def test_a_defect_costs_the_request_that_shows_it_and_no_other() -> None:
+    def price(calls: pl.DataFrame) -> pl.DataFrame:
+        if "poison" in calls["request_model"]:
+            raise ZeroDivisionError
+        return unpriced(calls)
+
+    bench = Bench(price=price)
+    poison = request([chat("poison")]).SerializeToString()
+    answers = [bench.submit(body) for body in (GOOD, poison, GOOD)]
+    bench.committer.start()
+    outcomes = [answer.get(timeout=10) for answer in answers]
+    bench.committer.close(10)
+    assert outcomes == [Accepted(), Refused("unprocessable"), Accepted()]
+
+
+def test_beyond_the_bytes_in_flight_a_sender_is_asked_to_wait() -> None:
+    bench = Bench(inflight_bytes_max=len(GOOD) * 2)
+    waiting = [bench.submit(GOOD), bench.submit(GOOD)]
+    assert bench.submit(GOOD).get(timeout=10) == Busy("inflight_bytes")
+    bench.committer.start()
+    assert [answers.get(timeout=10) for answers in waiting] == [Accepted()] * 2
+    bench.committer.close(10)
+
+
+def test_one_request_larger_than_the_bound_is_still_admitted_when_alone() -> None:
+    bench = Bench(inflight_bytes_max=1)
+    bench.committer.start()
+    assert bench.outcome(GOOD) == Accepted()
+    bench.committer.close(10)
+
+
+def test_closing_commits_what_waits_and_takes_nothing_more() -> None:
+    bench = Bench()
+    waiting = bench.submit(GOOD)
+    bench.committer.start()
+    bench.committer.close(10)
+    assert waiting.get(timeout=10) == Accepted()
+    assert bench.submit(GOOD).get(timeout=10) == Busy("shutting_down")
