@@ -1,0 +1,270 @@
+"""Every key of the configuration: its type, its default, its bounds and one sentence about it.
+
+Promises: models are frozen, unknown keys are refused, each default is safe on a laptop. The
+description of a key is what an error about it shows. Never reads a file or the environment.
+"""
+
+import os
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic.fields import FieldInfo
+
+from spanledger.config.values import Address, WrongValueError
+
+_KIB: Final = 1_024
+_MIB: Final = 1_024 * _KIB
+_GIB: Final = 1_024 * _MIB
+
+# Names end up as metric labels, where they are shown in legends and alerts.
+Name = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,128}$")]
+# An OpenTelemetry attribute name; longer than any convention's, too short to hide a text.
+AttributeName = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,256}$")]
+
+
+def _count(default: int, low: int, high: int, about: str) -> Any:
+    # Strict, because lax pydantic takes `true` for 1.
+    return Field(default=default, ge=low, le=high, strict=True, description=about)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OtlpGrpc(_Section):
+    """``otlp.grpc``."""
+
+    listen: Address = Field(
+        default=Address("127.0.0.1", 4317), description="where OTLP/gRPC is received, host:port"
+    )
+
+
+class OtlpHttp(_Section):
+    """``otlp.http``."""
+
+    listen: Address = Field(
+        default=Address("127.0.0.1", 4318), description="where OTLP/HTTP is received, host:port"
+    )
+
+
+class Otlp(_Section):
+    """``otlp``: receiving spans."""
+
+    grpc: OtlpGrpc = OtlpGrpc()
+    http: OtlpHttp = OtlpHttp()
+    # grpcio counts a message in a 32-bit int; 64 MiB is far above any exporter's batch.
+    body_bytes_max: int = _count(
+        4 * _MIB, _KIB, 64 * _MIB, "largest request after decompression, in bytes"
+    )
+    spans_max: int = _count(10_000, 1, 1_000_000, "most spans in one request")
+    inflight_bytes_max: int = _count(
+        32 * _MIB, _KIB, 4 * _GIB, "most bytes of requests at work before senders are asked to wait"
+    )
+
+
+class Web(_Section):
+    """``web``: metrics, health and the page."""
+
+    listen: Address = Field(
+        default=Address("127.0.0.1", 8080),
+        description="where /metrics and the page are served, host:port",
+    )
+
+
+class Sql(_Section):
+    """``sql``: the read-only ClickHouse HTTP interface and the bounds of a query."""
+
+    listen: Address = Field(
+        default=Address("127.0.0.1", 8123), description="where SQL is answered, host:port"
+    )
+    query_seconds_max: int = _count(30, 1, 3_600, "longest time a query may run, in seconds")
+    result_rows_max: int = _count(1_000_000, 1, 100_000_000, "most rows in one answer")
+    # The answer is copied about five times on its way out, outside the engine's own limit.
+    result_bytes_max: int = _count(64 * _MIB, _KIB, _GIB, "largest answer, in bytes")
+    memory_bytes_max: int = _count(
+        512 * _MIB, 16 * _MIB, 1_024 * _GIB, "most memory a query may take, in bytes"
+    )
+    concurrent_queries_max: int = _count(4, 1, 64, "most queries at work at the same time")
+
+
+class Journal(_Section):
+    """``journal``: what lies behind an acknowledgement."""
+
+    segment_bytes_max: int = _count(64 * _MIB, _MIB, _GIB, "size at which a new file is begun")
+    retention_hours: int = _count(
+        24, 1, 8_760, "hours that stored entries stay in the journal, to repair the store from"
+    )
+    retention_bytes_max: int = _count(
+        _GIB, _MIB, 1_024 * _GIB, "most bytes of stored entries that stay in the journal"
+    )
+
+
+class Store(_Section):
+    """``store``: how entries move from the journal to ClickHouse."""
+
+    # More rows than this gain no speed and cost memory twice: as Arrow and in the engine.
+    batch_rows_max: int = _count(20_000, 1, 200_000, "most entries in one insert")
+    batch_wait_ms: int = _count(
+        200, 0, 60_000, "longest wait for an insert to fill, in milliseconds"
+    )
+
+
+class Metrics(_Section):
+    """``metrics``: bounds of /metrics."""
+
+    # Below 100 there is hardly room for one model besides the "other" series.
+    series_max: int = _count(
+        2_000, 100, 100_000, "most cost, token and call series; what is more is booked as 'other'"
+    )
+    refresh_seconds: int = _count(
+        5, 1, 3_600, "seconds between readings of spend and budgets from the ledger"
+    )
+
+
+class Attributes(_Section):
+    """``attributes``: what is kept of a span besides its columns."""
+
+    # Each name is compared with each attribute of each span.
+    allow: tuple[AttributeName, ...] = Field(
+        default=(),
+        max_length=100,
+        description="further span and resource attributes to keep, by name",
+    )
+
+
+class Log(_Section):
+    """``log``."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least severe message that is logged"
+    )
+    format: Literal["text", "json"] = Field(
+        default="text", description="form of the log, on stderr"
+    )
+
+
+Dimension = Literal[
+    "customer",
+    "team",
+    "project",
+    "feature",
+    "user_id",
+    "service",
+    "environment",
+    "provider",
+    "model",
+    "agent",
+    "workflow",
+    "api_key_alias",
+    "tenant",
+]
+
+
+def _user_is_user_id(value: Any) -> Any:
+    # `spanledger.attribute(user=...)` is how apps say it, so that is what people write here.
+    if not isinstance(value, dict) or "user" not in value:
+        return value
+    if "user_id" in value:
+        raise WrongValueError("names both user and user_id", "Keep one: they are the same")
+    return {"user_id" if key == "user" else key: text for key, text in value.items()}
+
+
+class Budget(_Section):
+    """One of ``budgets``: what may be spent, by whom, in which period."""
+
+    name: Name = Field(description="a name of its own, shown in metrics and alerts")
+    filter: Annotated[
+        dict[Dimension, Annotated[str, StringConstraints(min_length=1, max_length=1_024)]],
+        BeforeValidator(_user_is_user_id),
+    ] = Field(
+        default_factory=dict,
+        description="which calls count, such as {customer: acme}; all of them without it",
+    )
+    period: Literal["day", "week", "month"] = Field(
+        description="day, week (from Monday) or month; begins anew at 00:00 UTC"
+    )
+    # The bounds of the money column: nothing beyond them could be compared exactly.
+    limit_usd: Decimal = Field(
+        gt=0, le=10**12, decimal_places=18, description="what may be spent in one period, in USD"
+    )
+    alert_at: Decimal = Field(
+        default=Decimal("0.8"),
+        gt=0,
+        le=1,
+        description="share of the limit at which the alert begins",
+    )
+
+
+def _directory(value: Any) -> Any:
+    if isinstance(value, Path):
+        return value
+    try:
+        usable = isinstance(value, str) and value and b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:
+        usable = False
+    if not usable:
+        raise WrongValueError("is not the name of a directory", "Write a path, in quotes if needed")
+    # A directory named "~" beside the program is never what was meant.
+    return Path(value).expanduser()
+
+
+class Config(_Section):
+    """The whole configuration."""
+
+    data_dir: Annotated[Path, BeforeValidator(_directory)] = Field(
+        default=Path("./spanledger-data"), description="where journal and ledger are kept"
+    )
+    tenant: Name = Field(default="default", description="whose calls these are")
+    otlp: Otlp = Otlp()
+    web: Web = Web()
+    sql: Sql = Sql()
+    journal: Journal = Journal()
+    store: Store = Store()
+    metrics: Metrics = Metrics()
+    attributes: Attributes = Attributes()
+    # Each is a query every metrics.refresh_seconds.
+    budgets: tuple[Budget, ...] = Field(default=(), max_length=100, description="limits of spend")
+    log: Log = Log()
+
+
+def section_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the model inside a section or a list of sections, None for a plain value."""
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
+
+
+def fields(
+    model: type[BaseModel] = Config, above: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
+    """Every key with its path, sections before what is in them."""
+    for name, field in model.model_fields.items():
+        yield (*above, name), field
+        inner = section_in(field.annotation)
+        if inner is not None:
+            yield from fields(inner, (*above, name))
+
+
+def listeners(config: Config) -> dict[str, Address]:
+    """Every address that the service binds, by its key."""
+    return {
+        "otlp.grpc.listen": config.otlp.grpc.listen,
+        "otlp.http.listen": config.otlp.http.listen,
+        "web.listen": config.web.listen,
+        "sql.listen": config.sql.listen,
+    }
+
+
+def warnings(config: Config) -> tuple[str, ...]:
+    """What is allowed but deserves a second look, one sentence each."""
+    return tuple(
+        f"{key} = {address} can be reached from other machines and asks for no password: whoever "
+        f"reaches it can {'write to' if key.startswith('otlp.') else 'read'} the ledger. Listen on "
+        f"127.0.0.1, or let only trusted machines through the firewall."
+        for key, address in listeners(config).items()
+        if not address.is_loopback
+    )

@@ -1,0 +1,279 @@
+"""A summary for eyes (rich tables) and for programs (JSON that keeps its shape).
+
+Promises: what has no price is shown as ``unpriced``, never as $0; the total says how much of it is
+exact; JSON keeps every digit, as text. Printing rounds, half even, and never calculates anything
+that the ledger did not say, except shares and what the tables leave out.
+Never lets a name that came over the network command the terminal.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from typing import Any, Final
+
+from rich import box
+from rich.columns import Columns
+from rich.console import Group as Stack, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from spanledger.reports.summary import Group, Summary, Totals
+
+JSON_FORMAT: Final = "spanledger-summary/1"
+
+BAR_CELLS: Final = 12
+EIGHTHS: Final = " ▏▎▍▌▋▊▉"
+NAME_CELLS_MAX: Final = 32
+
+MONEY_STYLE: Final = "bold green"
+UNPRICED_STYLE: Final = "yellow"
+DIM: Final = "dim"
+
+
+def summary(answer: Summary) -> RenderableType:
+    """Lay out the report for a terminal of about 100 columns."""
+    total = answer.totals
+    parts: list[RenderableType] = [_headline(answer)]
+    if not total.calls:
+        return Stack(*parts)
+    parts.append(_models(answer.by_model, total))
+    breakdowns = [
+        ("feature", answer.by_feature),
+        ("user", answer.by_user),
+        ("customer", answer.by_customer),
+    ]
+    tables = [_breakdown(what, groups, total) for what, groups in breakdowns if _says(groups)]
+    if tables:
+        parts.append(Columns(tables, padding=(0, 3)))
+    if answer.unpriced:
+        parts.append(_unpriced(answer))
+    return Padding(Stack(*parts), (0, 1))
+
+
+def summary_json(answer: Summary) -> str:
+    """Write the report as JSON: keys in a fixed order, money as text with all its digits."""
+    body = {"format": JSON_FORMAT, "currency": "USD", **asdict(answer)}
+    return json.dumps(body, default=_plain, indent=2, ensure_ascii=False)
+
+
+def money(amount: Decimal, decimals: int) -> str:
+    """Print dollars; an amount too small to show says so instead of showing zero."""
+    step = Decimal(1).scaleb(-decimals)
+    rounded = amount.quantize(step, rounding=ROUND_HALF_EVEN)
+    if amount and not rounded:
+        return f"<${step:f}" if amount > 0 else f">-${step:f}"
+    sign = "-" if rounded < 0 else ""
+    return f"{sign}${abs(rounded):,f}"
+
+
+def decimals_for(amount: Decimal | None) -> int:
+    """Choose how many decimals a column shows, by its total: cents matter less in thousands."""
+    size = abs(amount or Decimal(0))
+    return 2 if size >= 100 else 4 if size >= Decimal("0.1") else 6
+
+
+def percent(part: Decimal, whole: Decimal) -> str:
+    """Print a share, rounded down, so that only a whole is ever called 100 %."""
+    share = (part * 100 / whole).quantize(Decimal("0.1"), rounding=ROUND_DOWN)
+    return f"{share.normalize():f} %"
+
+
+def short(count: int) -> str:
+    """Print a count of tokens in four or five characters."""
+    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= size:
+            figure = count / size
+            return f"{figure:.1f}{unit}" if figure < 100 else f"{figure:,.0f}{unit}"
+    return str(count)
+
+
+def safe(name: str, empty: str = "not said") -> Text:
+    """Make a name from the network harmless: no control characters, no markup, bounded."""
+    if not name:
+        return Text(empty, style=f"{DIM} italic")
+    clean = "".join(char if char.isprintable() else "�" for char in name)
+    text = Text(clean)
+    text.truncate(NAME_CELLS_MAX, overflow="ellipsis")
+    return text
+
+
+def _headline(answer: Summary) -> RenderableType:
+    total = answer.totals
+    first = Text()
+    if total.cost_usd is None:
+        known = "unpriced" if total.calls else "nothing yet"
+        first.append(known, style=f"bold {UNPRICED_STYLE}")
+    else:
+        first.append(money(total.cost_usd, decimals_for(total.cost_usd)), style=MONEY_STYLE)
+    for sentence in _certainty(answer):
+        first.append(", ").append_text(sentence)
+    lines = [first]
+    if total.calls:
+        failed = f", {total.failed_calls} of them failed" if total.failed_calls else ""
+        lines.append(Text(f"{total.calls:,} calls{failed}  ·  {_tokens(total)}", style=DIM))
+    return Panel(
+        Stack(*lines),
+        title=Text("what your LLM calls cost", style="bold"),
+        title_align="left",
+        subtitle=Text(_range(answer.start, answer.end), style=DIM),
+        subtitle_align="right",
+        box=box.ROUNDED,
+        border_style="green",
+        padding=(0, 2),
+    )
+
+
+def _certainty(answer: Summary) -> Iterable[Text]:
+    total = answer.totals.cost_usd
+    if total:
+        classes = [part for part in answer.by_class if part.cost_usd]
+        words = [f"{percent(part.cost_usd or total, total)} {part.cost_class}" for part in classes]
+        yield Text("of which " + " and ".join(words))
+        low, high = answer.totals.cost_low_usd, answer.totals.cost_high_usd
+        if low is not None and high is not None and low != high:
+            places = decimals_for(total)
+            yield Text(f"between {money(low, places)} and {money(high, places)}")
+    if answer.totals.unpriced_calls:
+        yield Text(_count(answer.totals.unpriced_calls) + " unpriced", style=UNPRICED_STYLE)
+
+
+def _tokens(total: Totals) -> str:
+    inputs = f"{short(total.input_tokens)} tokens in"
+    if total.cache_read_tokens and total.input_tokens:
+        share = percent(Decimal(total.cache_read_tokens), Decimal(total.input_tokens))
+        inputs += f" ({share} read from caches)"
+    outputs = f"{short(total.output_tokens)} out"
+    if total.reasoning_tokens and total.output_tokens:
+        share = percent(Decimal(total.reasoning_tokens), Decimal(total.output_tokens))
+        outputs += f" ({share} reasoning)"
+    return f"{inputs}, {outputs}"
+
+
+def _models(groups: Sequence[Group], total: Totals) -> RenderableType:
+    table = _table("by model")
+    table.add_column("model", no_wrap=True)
+    table.add_column("paid to", style=DIM, no_wrap=True)
+    for heading in ("calls", "input", "cached", "output", "reasoning"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    _add_cost_columns(table)
+    for group in groups:
+        cached = group.cache_read_tokens + group.cache_write_tokens
+        table.add_row(
+            safe(group.name),
+            safe(group.provider),
+            f"{group.calls:,}",
+            *(_or_dash(count) for count in (group.input_tokens, cached, group.output_tokens)),
+            _or_dash(group.reasoning_tokens),
+            *_cost_cells(group, total),
+        )
+    _add_others(table, groups, total, blank_cells=5)
+    return table
+
+
+def _breakdown(what: str, groups: Sequence[Group], total: Totals) -> RenderableType:
+    table = _table(f"by {what}")
+    table.add_column(what, no_wrap=True)
+    table.add_column("calls", justify="right", no_wrap=True)
+    _add_cost_columns(table)
+    for group in groups:
+        table.add_row(safe(group.name), f"{group.calls:,}", *_cost_cells(group, total))
+    _add_others(table, groups, total, blank_cells=0)
+    return table
+
+
+def _unpriced(answer: Summary) -> RenderableType:
+    table = _table("unpriced, not in the total")
+    table.add_column("model", no_wrap=True)
+    table.add_column("paid to", style=DIM, no_wrap=True)
+    table.add_column("why", no_wrap=True)
+    for heading in ("calls", "failed", "input", "output"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for group in answer.unpriced:
+        table.add_row(
+            safe(group.model),
+            safe(group.provider),
+            Text(group.reason.replace("_", " "), style=UNPRICED_STYLE),
+            f"{group.calls:,}",
+            _or_dash(group.failed_calls),
+            _or_dash(group.input_tokens),
+            _or_dash(group.output_tokens),
+        )
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=Text(title, style="bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        header_style=DIM,
+        padding=(0, 1),
+        pad_edge=False,
+    )
+
+
+def _add_cost_columns(table: Table) -> None:
+    table.add_column("cost", justify="right", no_wrap=True)
+    table.add_column("share", width=BAR_CELLS, no_wrap=True)
+
+
+def _cost_cells(group: Group, total: Totals) -> tuple[Text, Text]:
+    if group.cost_usd is None:
+        return Text("unpriced", style=UNPRICED_STYLE), Text()
+    cost = Text(money(group.cost_usd, decimals_for(total.cost_usd)))
+    if group.unpriced_calls:
+        cost = Text("≥ ", style=UNPRICED_STYLE).append(cost.plain, style="default")
+    return cost, bar(group.cost_usd, total.cost_usd)
+
+
+def bar(part: Decimal, whole: Decimal | None) -> Text:
+    """Draw a share in eighths of a character cell."""
+    if not whole or part <= 0:
+        return Text()
+    eighths = min(int(part * BAR_CELLS * 8 / whole), BAR_CELLS * 8)
+    full, rest = divmod(eighths, 8)
+    return Text("█" * full + (EIGHTHS[rest] if rest else "" if full else "▏"), style="green")
+
+
+def _add_others(table: Table, groups: Sequence[Group], total: Totals, blank_cells: int) -> None:
+    """Add what the limit of the query left out, so that a column adds up to the total."""
+    calls = total.calls - sum(group.calls for group in groups)
+    if calls <= 0:
+        return
+    shown = sum((group.cost_usd or Decimal(0) for group in groups), Decimal(0))
+    cost = money((total.cost_usd or Decimal(0)) - shown, decimals_for(total.cost_usd))
+    blanks = [""] * blank_cells
+    table.add_row(Text("others", style=DIM), *blanks[:1], f"{calls:,}", *blanks[1:], cost, "")
+
+
+def _says(groups: Sequence[Group]) -> bool:
+    return any(group.name for group in groups)
+
+
+def _count(calls: int) -> str:
+    return f"{calls:,} call" + ("s" if calls != 1 else "")
+
+
+def _or_dash(count: int) -> Text:
+    return Text(short(count)) if count else Text("-", style=DIM)
+
+
+def _range(start: datetime, end: datetime) -> str:
+    first, last = (moment.astimezone(UTC) for moment in (start, end))
+    same_day = first.date() == last.date()
+    until = last.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M:%S")
+    return f"{first:%Y-%m-%d %H:%M:%S} to {until} UTC"
+
+
+def _plain(value: Any) -> str:
+    """Write what JSON has no type for."""
+    if isinstance(value, Decimal):
+        text = f"{value:f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    raise TypeError(f"no JSON form for {type(value).__name__}")

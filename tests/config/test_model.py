@@ -1,0 +1,68 @@
+import re
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from spanledger.config import Config, load, warnings
+from spanledger.config.model import fields
+
+SHIPPED = Path(__file__).parents[2] / "config.yaml"
+
+
+def test_the_shipped_file_says_what_the_code_does_without_one() -> None:
+    assert load(SHIPPED, environ={}) == load(None, environ={}) == Config()
+
+
+def test_every_default_stands_written_in_the_shipped_file() -> None:
+    def leaves(value: object, above: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+        if not isinstance(value, dict):
+            return {above}
+        return {leaf for key, inner in value.items() for leaf in leaves(inner, (*above, key))}
+
+    written = leaves(yaml.safe_load(SHIPPED.read_text()))
+    known = {path for path, field in fields() if field.description and path[:-1] != ("budgets",)}
+    assert written == known
+
+
+def test_the_example_of_a_budget_in_the_shipped_file_names_every_key_and_is_valid(
+    tmp_path: Path,
+) -> None:
+    text = SHIPPED.read_text()
+    example = re.search(r"^# budgets:\n(?:#   .*\n)+", text, re.MULTILINE)
+    assert example
+    file = tmp_path / "config.yaml"
+    file.write_text(re.sub(r"^# ", "", example[0], flags=re.MULTILINE))
+    (budget,) = load(file, environ={}).budgets
+    assert budget.limit_usd == Decimal(200)
+    assert set(yaml.safe_load(file.read_text())["budgets"][0]) == set(type(budget).model_fields)
+
+
+def test_each_key_of_the_shipped_file_has_a_comment_above_it() -> None:
+    lines = SHIPPED.read_text().splitlines()
+    bare = [
+        line
+        for above, line in zip(lines, lines[1:], strict=False)
+        if re.match(r" *(- )?[a-z_]+: \S", line) and not above.lstrip().startswith("# ")
+    ]
+    assert bare == []
+
+
+def test_a_configuration_is_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Config().otlp.spans_max = 5  # type: ignore[misc]
+
+
+def test_the_defaults_need_no_second_look() -> None:
+    assert warnings(Config()) == ()
+
+
+def test_a_listener_that_others_can_reach_is_warned_about() -> None:
+    config = load(None, ["otlp.grpc.listen=0.0.0.0:4317", "sql.listen=[::]:1"], environ={})
+    grpc, sql = warnings(config)
+    assert "otlp.grpc.listen = 0.0.0.0:4317" in grpc
+    assert "write to" in grpc
+    assert "sql.listen = [::]:1" in sql
+    assert "read the ledger" in sql
