@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import os
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -151,19 +150,13 @@ def main(provider_url: str, collector_url: str) -> None:
     v1 = f"{provider_url}/v1"
     chat = openai.OpenAI(base_url=v1, api_key="demo", max_retries=0)
     claude = anthropic.Anthropic(base_url=provider_url, api_key="demo", max_retries=0)
-    steps: list[Callable[[], None]] = [
-        lambda: support_chat(chat),
-        lambda: search(chat),
-        lambda: summaries(claude),
-        lambda: writing_aid(claude),
-        lambda: asyncio.run(
-            research(openai.AsyncOpenAI(base_url=v1, api_key="demo", max_retries=0))
-        ),
-        lambda: experiment(chat),
-        lambda: bad_day(chat, claude),
-    ]
-    for step in steps:
-        step()
+    support_chat(chat)
+    search(chat)
+    summaries(claude)
+    writing_aid(claude)
+    asyncio.run(research(openai.AsyncOpenAI(base_url=v1, api_key="demo", max_retries=0)))
+    experiment(chat)
+    bad_day(chat, claude)
     handle.flush(timeout_s=10)
 
 

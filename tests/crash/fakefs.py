@@ -223,7 +223,7 @@ class FakeDisk:
     def listdir(self, path: Path) -> list[str]:
         return [entry.name for entry in self.tree.entries if entry.parent == path != entry]
 
-    def free_bytes(self, path: Path) -> int:
+    def free_bytes(self, path: Path) -> int:  # noqa: ARG002  one file system holds all
         return self.free
 
     def lock(self, fd: int) -> None:

@@ -1,0 +1,1 @@
+"""The web application: metrics, health, the page; read-only, loads nothing from elsewhere."""

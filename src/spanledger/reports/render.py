@@ -10,11 +10,10 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Final
 
 from rich import box
-from rich.columns import Columns
 from rich.console import Group as Stack, RenderableType
 from rich.padding import Padding
 from rich.panel import Panel
@@ -25,9 +24,11 @@ from spanledger.reports.summary import Group, Summary, Totals
 
 JSON_FORMAT: Final = "spanledger-summary/1"
 
-BAR_CELLS: Final = 12
+BAR_CELLS: Final = 8
 EIGHTHS: Final = " ▏▎▍▌▋▊▉"
-NAME_CELLS_MAX: Final = 32
+NAME_CELLS_MAX: Final = 26
+PROVIDER_CELLS_MAX: Final = 15  # azure.ai.openai
+SMALL_NAME_CELLS_MAX: Final = 18  # where two tables stand side by side
 
 MONEY_STYLE: Final = "bold green"
 UNPRICED_STYLE: Final = "yellow"
@@ -38,20 +39,23 @@ def summary(answer: Summary) -> RenderableType:
     """Lay out the report for a terminal of about 100 columns."""
     total = answer.totals
     parts: list[RenderableType] = [_headline(answer)]
-    if not total.calls:
-        return Stack(*parts)
-    parts.append(_models(answer.by_model, total))
-    breakdowns = [
-        ("feature", answer.by_feature),
-        ("user", answer.by_user),
-        ("customer", answer.by_customer),
+    if total.calls:
+        parts.append(_models(answer.by_model, total))
+    small = [
+        _breakdown(what, groups, total)
+        for what, groups in (
+            ("feature", answer.by_feature),
+            ("user", answer.by_user),
+            ("customer", answer.by_customer),
+        )
+        if any(group.name for group in groups)
     ]
-    tables = [_breakdown(what, groups, total) for what, groups in breakdowns if _says(groups)]
-    if tables:
-        parts.append(Columns(tables, padding=(0, 3)))
     if answer.unpriced:
-        parts.append(_unpriced(answer))
-    return Padding(Stack(*parts), (0, 1))
+        small.append(_unpriced(answer))
+    pairs = Table.grid(padding=(0, 3))
+    for index in range(0, len(small), 2):
+        pairs.add_row(*small[index : index + 2])
+    return Padding(Stack(*parts, pairs), (0, 1))
 
 
 def summary_json(answer: Summary) -> str:
@@ -77,9 +81,14 @@ def decimals_for(amount: Decimal | None) -> int:
 
 
 def percent(part: Decimal, whole: Decimal) -> str:
-    """Print a share, rounded down, so that only a whole is ever called 100 %."""
-    share = (part * 100 / whole).quantize(Decimal("0.1"), rounding=ROUND_DOWN)
-    return f"{share.normalize():f} %"
+    """Print a share; only a whole is ever called 100 %, and only nothing 0 %."""
+    step = Decimal("0.1")
+    share = (part * 100 / whole).quantize(step, rounding=ROUND_HALF_EVEN)
+    if share == 100 and part != whole:
+        share -= step
+    if not share and part:
+        return f"<{step} %"
+    return f"{share.to_integral_value() if share == share.to_integral_value() else share:f} %"
 
 
 def short(count: int) -> str:
@@ -91,30 +100,26 @@ def short(count: int) -> str:
     return str(count)
 
 
-def safe(name: str, empty: str = "not said") -> Text:
+def safe(name: str, cells_max: int = NAME_CELLS_MAX) -> Text:
     """Make a name from the network harmless: no control characters, no markup, bounded."""
     if not name:
-        return Text(empty, style=f"{DIM} italic")
-    clean = "".join(char if char.isprintable() else "�" for char in name)
-    text = Text(clean)
-    text.truncate(NAME_CELLS_MAX, overflow="ellipsis")
+        return Text("not said", style=f"{DIM} italic")
+    text = Text("".join(char if char.isprintable() else "�" for char in name))
+    text.truncate(cells_max, overflow="ellipsis")
     return text
 
 
 def _headline(answer: Summary) -> RenderableType:
     total = answer.totals
-    first = Text()
-    if total.cost_usd is None:
-        known = "unpriced" if total.calls else "nothing yet"
-        first.append(known, style=f"bold {UNPRICED_STYLE}")
-    else:
-        first.append(money(total.cost_usd, decimals_for(total.cost_usd)), style=MONEY_STYLE)
-    for sentence in _certainty(answer):
-        first.append(", ").append_text(sentence)
-    lines = [first]
+    cost = Text("nothing recorded", style=DIM)
+    if total.cost_usd is not None:
+        cost = Text(money(total.cost_usd, decimals_for(total.cost_usd)), style=MONEY_STYLE)
+    elif total.calls:
+        cost = Text("unpriced", style=f"bold {UNPRICED_STYLE}")
+    lines = [Text(", ").join([cost, *_certainty(answer)])]
     if total.calls:
-        failed = f", {total.failed_calls} of them failed" if total.failed_calls else ""
-        lines.append(Text(f"{total.calls:,} calls{failed}  ·  {_tokens(total)}", style=DIM))
+        failed = f" ({total.failed_calls:,} failed)" if total.failed_calls else ""
+        lines.append(Text(f"{_count(total.calls)}{failed}: {_tokens(total)}", style=DIM))
     return Panel(
         Stack(*lines),
         title=Text("what your LLM calls cost", style="bold"),
@@ -132,13 +137,13 @@ def _certainty(answer: Summary) -> Iterable[Text]:
     if total:
         classes = [part for part in answer.by_class if part.cost_usd]
         words = [f"{percent(part.cost_usd or total, total)} {part.cost_class}" for part in classes]
-        yield Text("of which " + " and ".join(words))
+        yield Text("of which " + ", ".join(words))
         low, high = answer.totals.cost_low_usd, answer.totals.cost_high_usd
         if low is not None and high is not None and low != high:
             places = decimals_for(total)
             yield Text(f"between {money(low, places)} and {money(high, places)}")
-    if answer.totals.unpriced_calls:
-        yield Text(_count(answer.totals.unpriced_calls) + " unpriced", style=UNPRICED_STYLE)
+    if unpriced := answer.totals.unpriced_calls:
+        yield Text(f"{_count(unpriced)} unpriced", style=UNPRICED_STYLE)
 
 
 def _tokens(total: Totals) -> str:
@@ -154,84 +159,72 @@ def _tokens(total: Totals) -> str:
 
 
 def _models(groups: Sequence[Group], total: Totals) -> RenderableType:
-    table = _table("by model")
-    table.add_column("model", no_wrap=True)
+    table = _table("model")
     table.add_column("paid to", style=DIM, no_wrap=True)
-    for heading in ("calls", "input", "cached", "output", "reasoning"):
+    for heading in ("calls", "input", "cached", "output"):
         table.add_column(heading, justify="right", no_wrap=True)
     _add_cost_columns(table)
     for group in groups:
         cached = group.cache_read_tokens + group.cache_write_tokens
         table.add_row(
             safe(group.name),
-            safe(group.provider),
+            safe(group.provider, cells_max=PROVIDER_CELLS_MAX),
             f"{group.calls:,}",
             *(_or_dash(count) for count in (group.input_tokens, cached, group.output_tokens)),
-            _or_dash(group.reasoning_tokens),
-            *_cost_cells(group, total),
+            *_cost_cells(group, groups[0], total),
         )
-    _add_others(table, groups, total, blank_cells=5)
-    return table
+    _add_others(table, groups, total, cells_between=3)
+    return _spaced(table)
 
 
 def _breakdown(what: str, groups: Sequence[Group], total: Totals) -> RenderableType:
-    table = _table(f"by {what}")
-    table.add_column(what, no_wrap=True)
+    table = _table(what)
     table.add_column("calls", justify="right", no_wrap=True)
     _add_cost_columns(table)
     for group in groups:
-        table.add_row(safe(group.name), f"{group.calls:,}", *_cost_cells(group, total))
-    _add_others(table, groups, total, blank_cells=0)
-    return table
+        name = safe(group.name, cells_max=SMALL_NAME_CELLS_MAX)
+        table.add_row(name, f"{group.calls:,}", *_cost_cells(group, groups[0], total))
+    _add_others(table, groups, total, cells_between=0)
+    return _spaced(table)
 
 
 def _unpriced(answer: Summary) -> RenderableType:
-    table = _table("unpriced, not in the total")
-    table.add_column("model", no_wrap=True)
-    table.add_column("paid to", style=DIM, no_wrap=True)
+    table = _table("unpriced")
     table.add_column("why", no_wrap=True)
-    for heading in ("calls", "failed", "input", "output"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("calls", justify="right", no_wrap=True)
     for group in answer.unpriced:
-        table.add_row(
-            safe(group.model),
-            safe(group.provider),
-            Text(group.reason.replace("_", " "), style=UNPRICED_STYLE),
-            f"{group.calls:,}",
-            _or_dash(group.failed_calls),
-            _or_dash(group.input_tokens),
-            _or_dash(group.output_tokens),
-        )
+        why = group.reason.replace("_", " ") + (", failed" if group.failed_calls else "")
+        name = safe(group.model, cells_max=SMALL_NAME_CELLS_MAX)
+        table.add_row(name, Text(why, style=UNPRICED_STYLE), f"{group.calls:,}")
+    return _spaced(table)
+
+
+def _table(first_column: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, header_style=DIM, padding=(0, 1))
+    table.add_column(Text(first_column, style="bold not dim"), no_wrap=True)
     return table
 
 
-def _table(title: str) -> Table:
-    return Table(
-        title=Text(title, style="bold"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        header_style=DIM,
-        padding=(0, 1),
-        pad_edge=False,
-    )
+def _spaced(table: Table) -> RenderableType:
+    return Padding(table, (1, 0, 0, 0))
 
 
 def _add_cost_columns(table: Table) -> None:
     table.add_column("cost", justify="right", no_wrap=True)
-    table.add_column("share", width=BAR_CELLS, no_wrap=True)
+    table.add_column("", width=BAR_CELLS, no_wrap=True)
 
 
-def _cost_cells(group: Group, total: Totals) -> tuple[Text, Text]:
+def _cost_cells(group: Group, dearest: Group, total: Totals) -> tuple[Text, Text]:
     if group.cost_usd is None:
         return Text("unpriced", style=UNPRICED_STYLE), Text()
     cost = Text(money(group.cost_usd, decimals_for(total.cost_usd)))
     if group.unpriced_calls:
         cost = Text("≥ ", style=UNPRICED_STYLE).append(cost.plain, style="default")
-    return cost, bar(group.cost_usd, total.cost_usd)
+    return cost, bar(group.cost_usd, dearest.cost_usd)
 
 
 def bar(part: Decimal, whole: Decimal | None) -> Text:
-    """Draw a share in eighths of a character cell."""
+    """Draw a part of the longest bar in eighths of a character cell."""
     if not whole or part <= 0:
         return Text()
     eighths = min(int(part * BAR_CELLS * 8 / whole), BAR_CELLS * 8)
@@ -239,19 +232,16 @@ def bar(part: Decimal, whole: Decimal | None) -> Text:
     return Text("█" * full + (EIGHTHS[rest] if rest else "" if full else "▏"), style="green")
 
 
-def _add_others(table: Table, groups: Sequence[Group], total: Totals, blank_cells: int) -> None:
+def _add_others(table: Table, groups: Sequence[Group], total: Totals, cells_between: int) -> None:
     """Add what the limit of the query left out, so that a column adds up to the total."""
     calls = total.calls - sum(group.calls for group in groups)
     if calls <= 0:
         return
     shown = sum((group.cost_usd or Decimal(0) for group in groups), Decimal(0))
     cost = money((total.cost_usd or Decimal(0)) - shown, decimals_for(total.cost_usd))
-    blanks = [""] * blank_cells
-    table.add_row(Text("others", style=DIM), *blanks[:1], f"{calls:,}", *blanks[1:], cost, "")
-
-
-def _says(groups: Sequence[Group]) -> bool:
-    return any(group.name for group in groups)
+    before = [""] if cells_between else []  # the payer stands before the number of calls
+    between = [""] * cells_between
+    table.add_row(Text("others", style=DIM), *before, f"{calls:,}", *between, cost, "")
 
 
 def _count(calls: int) -> str:

@@ -5,7 +5,6 @@ takes only what is before the mark. One thread appends, one reads and marks; any
 Never fails a read because of damage: it steps over it, keeps the bytes aside and counts.
 """
 
-import contextlib
 import logging
 import secrets
 import threading
@@ -14,7 +13,6 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 import pyarrow as pa
@@ -128,8 +126,8 @@ class Journal:
         self._schema_crc32 = zlib.crc32(schema_bytes)
         self._schemas = found.schemas | {self._schema_crc32: schema}
 
-        # Three locks, taken in this order only: one append at a time; one reader at a time, whose
-        # files are not retired meanwhile; and the shared state, held for moments.
+        # Taken in this order only: one append at a time; one reader, whose files are not retired
+        # meanwhile; the shared state, held for moments.
         self._appending = threading.Lock()
         self._consuming = threading.Lock()
         self._state = threading.Condition()
@@ -139,8 +137,7 @@ class Journal:
         self._mark_saved_ns = clock_ns()
         # A mark beyond the end: the tail was lost after it was stored. Nothing is pending then,
         # and what is appended next must count as later.
-        end = max(found.end or self._mark, self._mark)
-        self._end = Position(end.segment, end.offset, max(end.rows, self._mark.rows))
+        self._end = max(found.end or self._mark, self._mark)
         self._examined = self._mark  # damage before this place was counted already
         self._closed = False
         self._appender = Appender(
@@ -158,12 +155,7 @@ class Journal:
         """Return the journal, to be closed at the end of the block."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close."""
         self.close()
 
@@ -224,6 +216,9 @@ class Journal:
 
         Whole records, at least one if there is any, until ``rows_max`` rows are reached. Each has
         the schema of its segment. The position may move on without any record: past damage.
+
+        Raises:
+            OSError: a segment cannot be opened now (out of descriptors, for one): try again.
         """
         batches: list[pa.RecordBatch] = []
         rows = 0
@@ -286,8 +281,13 @@ class Journal:
                 return 0
             retired = 0
             while self._oldest_is_retirable():
-                with contextlib.suppress(FileNotFoundError):
+                try:
                     self._disk.unlink(self._segments[0].path)
+                except FileNotFoundError:
+                    pass  # somebody was faster
+                except OSError as error:  # the writer's work must not end with this
+                    _log.warning("journal %s: cannot retire: %s", self.directory, error)
+                    break
                 with self._state:
                     del self._segments[0]
                 retired += 1

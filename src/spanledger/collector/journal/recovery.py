@@ -59,9 +59,9 @@ def survey(disk: Disk, directory: Path, now_ns: int) -> Found:
         name_number = segment_number(name)
         if name_number is None:
             continue
-        found.number_next = max(found.number_next, name_number + 1)
         segment = _identify(disk, directory / name, name_number, now_ns, found)
         if segment is not None:
+            found.number_next = max(found.number_next, name_number + 1, segment.number + 1)
             candidates.append((segment.number, segment.number != name_number, name, segment))
     # Of two files with one number, the one that bears it as its name is the original.
     for number, _, _, segment in sorted(candidates, key=lambda candidate: candidate[:3]):
@@ -70,10 +70,10 @@ def survey(disk: Disk, directory: Path, now_ns: int) -> Found:
             found.repairs += 1
         else:
             found.segments.append(segment)
-    if found.segments:
-        found.number_next = max(found.number_next, found.segments[-1].number + 1)
     while found.segments and found.end is None:
         found.end = _recover_last(disk, found)
+    # The same for names: a killed process may have made its last segment and not synced that.
+    disk.fsync_dir(directory)
     return found
 
 

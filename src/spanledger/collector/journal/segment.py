@@ -17,6 +17,9 @@ from spanledger.collector.journal.frame import Damage, Frame, scan
 
 _NAME: Final = re.compile(r"(\d{20})\.journal")
 
+# A number beyond this, which no journal reaches, is no number of ours; headers have room for 2**64.
+_NUMBER_MAX: Final = 2**63
+
 # Evidence for a person; a failing disk must not fill up with it.
 DAMAGED_FILES_MAX: Final = 16
 _COPY_BYTES: Final = 1 << 20
@@ -42,7 +45,9 @@ def segment_path(directory: Path, number: int) -> Path:
 def segment_number(name: str) -> int | None:
     """Return the number in a segment's file name; None for any other file, which is let alone."""
     found = _NAME.fullmatch(name)
-    return int(found[1]) if found else None
+    if found is None or int(found[1]) > _NUMBER_MAX:
+        return None
+    return int(found[1])
 
 
 def frames(disk: Disk, segment: Segment, start: int, stop: int) -> Iterator[Frame | Damage]:

@@ -1,0 +1,31 @@
+"""The command ``spanledger``, also as ``python -m spanledger``.
+
+Promises: where only the light package is installed, one sentence says what to install.
+"""
+
+import sys
+from typing import Final
+
+_DEFECT: Final = "spanledger"  # a module of ours that is missing is no matter of extras
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        from spanledger.cli.app import app  # noqa: PLC0415 - may be missing, see below
+
+        app(prog_name="spanledger")
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in {"", _DEFECT}:
+            raise
+        extra = "embedded" if missing == "chdb" else "collector"
+        sys.stderr.write(
+            f"spanledger: the Python module {missing} is not installed, which this command needs. "
+            f"Install it with: pip install 'spanledger[{extra}]'\n"
+        )
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""What a browser, Prometheus and a load balancer ask of the collector.
+
+Promises: ``/healthz`` answers while the process runs, ``/readyz`` only when every part does its
+work; ``/metrics`` speaks the text format and OpenMetrics. Never changes anything, never shows a
+name or a figure without being asked by path, loads nothing from another host.
+"""
+
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from typing import Final
+
+from prometheus_client.exposition import choose_encoder
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from spanledger.collector.metrics import Meters
+
+# What is true now may be false in a second: no proxy may keep an answer.
+_FRESH: Final = {"cache-control": "no-store"}
+_PAGE_HEADERS: Final = {
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+
+
+def create_app(meters: Meters, not_ready: Callable[[], Sequence[str]]) -> Starlette:
+    """The ASGI application of the web listener.
+
+    Args:
+        meters: what ``/metrics`` shows.
+        not_ready: names what is still being waited for; empty when all is well.
+    """
+    page = files("spanledger.api").joinpath("index.html").read_text(encoding="utf-8")
+
+    def metrics(request: Request) -> Response:
+        # A plain function: it runs on a worker thread, for thousands of series take a while.
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        # Not as media_type, to which a text response would add a second charset.
+        return Response(encode(meters.registry), headers={"content-type": content_type, **_FRESH})
+
+    async def healthz(_request: Request) -> Response:
+        return PlainTextResponse("ok", headers=_FRESH)
+
+    async def readyz(_request: Request) -> Response:
+        waiting_for = list(not_ready())
+        body = {"ready": False, "waiting_for": waiting_for} if waiting_for else {"ready": True}
+        return JSONResponse(body, 503 if waiting_for else 200, headers=_FRESH)
+
+    async def index(_request: Request) -> Response:
+        return HTMLResponse(page, headers=_PAGE_HEADERS)
+
+    return Starlette(
+        routes=[
+            Route("/", index),
+            Route("/metrics", metrics),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+        ]
+    )

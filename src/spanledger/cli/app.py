@@ -1,0 +1,143 @@
+"""The commands and their options.
+
+Promises: help comes without loading the collector; an error of ours is plain sentences on stderr
+and its exit code; answers go to stdout, everything else to stderr. Never shows local variables.
+"""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import typer
+from typer.core import TyperGroup
+
+from spanledger import __version__
+from spanledger.errors import SpanledgerError
+
+if TYPE_CHECKING:
+    from spanledger.config import Config
+
+_TIMES: Final = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
+_REPORT_DAYS: Final = 30
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="YAML file; config.yaml shows every key."),
+]
+DataDir = Annotated[
+    str | None,
+    typer.Option("--data-dir", metavar="DIR", help="Where journal and ledger are kept."),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set one key, such as otlp.grpc.listen=127.0.0.1:14317. May be repeated.",
+    ),
+]
+
+
+class _Group(TyperGroup):
+    """Shows an error of ours as what it is: a message to a person."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SpanledgerError as error:
+            typer.echo(f"spanledger: {error}", err=True)
+            raise typer.Exit(error.exit_code) from None
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    help="OpenTelemetry spans in, an exact LLM cost ledger out.",
+)
+
+
+@app.command()
+def serve(
+    config_file: ConfigFile = None, data_dir: DataDir = None, overrides: Overrides = None
+) -> None:
+    """Run the collector until it is told to stop."""
+    from spanledger.cli import logs  # noqa: PLC0415 - help must not load the collector
+    from spanledger.config import warnings  # noqa: PLC0415 - likewise
+
+    config = _load(config_file, data_dir, overrides)
+    logs.set_up(config.log.level, config.log.format)
+    for warning in warnings(config):
+        logs.logger.warning("%s", warning)
+    # Read when grpc is imported: its core writes to stderr past every logger.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    from spanledger.collector import service  # noqa: PLC0415 - likewise, and after GRPC_VERBOSITY
+
+    raise typer.Exit(service.serve(config))
+
+
+@app.command("check-config")
+def check_config(
+    config_file: ConfigFile = None, data_dir: DataDir = None, overrides: Overrides = None
+) -> None:
+    """Tell all that is wrong with a configuration, without running it."""
+    from spanledger.config import warnings  # noqa: PLC0415 - help must not load the collector
+
+    config = _load(config_file, data_dir, overrides)
+    for warning in warnings(config):
+        typer.echo(f"warning: {warning}", err=True)
+    typer.echo(f"{config_file or 'The configuration'}: valid")
+
+
+@app.command()
+def report(
+    start: Annotated[
+        datetime | None,
+        typer.Option(
+            "--from",
+            formats=_TIMES,
+            help=f"First moment, UTC unless it says otherwise [default: {_REPORT_DAYS} days ago]",
+        ),
+    ] = None,
+    end: Annotated[
+        datetime | None,
+        typer.Option("--to", formats=_TIMES, help="First moment after it [default: now]"),
+    ] = None,
+    form: Annotated[
+        Literal["table", "json"], typer.Option("--format", help="For eyes or for programs.")
+    ] = "table",
+    url: Annotated[
+        str, typer.Option(help="The collector's SQL listener, or any ClickHouse with the ledger.")
+    ] = "http://127.0.0.1:8123",
+) -> None:
+    """Show what was spent, on what and by whom."""
+    from spanledger.cli import report as reporting  # noqa: PLC0415 - help must not load rich
+
+    until = _utc(end) or datetime.now(UTC)
+    since = _utc(start) or until - timedelta(days=_REPORT_DAYS)
+    reporting.show(reporting.connect(url), since, until, form)
+
+
+@app.command()
+def version() -> None:
+    """Show the version."""
+    typer.echo(f"spanledger {__version__}")
+
+
+def _load(config_file: Path | None, data_dir: str | None, overrides: list[str] | None) -> "Config":
+    from spanledger import config  # noqa: PLC0415 - help must not load pydantic
+
+    pairs = list(overrides or ())
+    if data_dir is not None:
+        # Quoted: a directory may be called 2024 or ${x}, and is meant as it stands.
+        text = data_dir.replace("$", "$$").replace("'", "''")
+        pairs.append(f"data_dir='{text}'")
+    return config.load(config_file, pairs, environ=os.environ)
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    if moment is None:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

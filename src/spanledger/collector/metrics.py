@@ -1,0 +1,357 @@
+"""Prometheus metrics: counters that are fed as items move, gauges that are read from the ledger.
+
+Promises: a counter never falls; money is added up as Decimal and turned into the nearest double
+only when it is scraped; sums over all labels are exact, also where names are too many and are
+booked as "other". A scrape sees all counters at one instant. Never counts an item that did not
+move, never keeps more series than ``series_max`` of the four families that names from spans label.
+
+The counters hold what this process stored since it began, charges only: a later correction can be
+negative, which a counter cannot say. The gauges of spend and budgets say what the ledger says.
+"""
+
+import re
+import threading
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Context, Decimal, Inexact
+from typing import Final
+
+import polars as pl
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+
+from spanledger import __version__
+from spanledger.collector.budgets import BudgetStatus
+
+COST: Final = "genai_cost_usd_total"
+TOKENS: Final = "genai_tokens_total"
+CALLS: Final = "genai_calls_total"
+UNPRICED: Final = "genai_unpriced_calls_total"
+RECEIVED: Final = "spanledger_items_received_total"
+STORED: Final = "spanledger_items_stored_total"
+DUPLICATE: Final = "spanledger_items_duplicate_total"
+NOT_A_CALL: Final = "spanledger_items_not_a_call_total"
+REJECTED: Final = "spanledger_items_rejected_total"
+DEAD: Final = "spanledger_items_dead_total"
+REQUESTS: Final = "spanledger_requests_total"
+OVERFLOW: Final = "spanledger_metric_series_overflow_total"
+
+_WHO: Final = ("tenant", "service", "environment", "provider", "model")
+_COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    COST: ("Cost of stored calls in US dollars.", (*_WHO, "cost_class")),
+    TOKENS: ("Tokens of stored calls; the types are disjoint.", (*_WHO, "token_type")),
+    CALLS: ("Stored model calls.", (*_WHO, "operation", "status")),
+    UNPRICED: ("Stored model calls whose cost is not known.", (*_WHO, "reason")),
+    RECEIVED: ("Spans received in readable requests.", ("transport",)),
+    STORED: ("Spans that became a row of the ledger.", ()),
+    DUPLICATE: ("Spans that were in the ledger already.", ()),
+    NOT_A_CALL: ("Spans that are no billable model call.", ("reason",)),
+    REJECTED: ("Spans that were refused.", ("reason",)),
+    DEAD: ("Spans that the store would not take; they are in dead.jsonl.", ("reason",)),
+    REQUESTS: ("Export requests by how they were answered.", ("transport", "outcome")),
+    OVERFLOW: ("Calls booked as 'other' because metrics.series_max was reached.", ()),
+}
+# The families that names from spans label, which share one bound.
+_BY_NAME: Final = (COST, TOKENS, CALLS, UNPRICED)
+_TRANSPORTS: Final = ("grpc", "http")
+_OUTCOMES: Final = ("accepted", "partial", "refused", "busy")
+
+OTHER: Final = "other"
+_FREE_LABELS: Final = frozenset({"service", "environment", "provider", "model", "operation"})
+# Kept free for "other": its cost classes, token types, statuses and reasons are about 20 series.
+_OTHER_SERIES_MAX: Final = 24
+
+LABEL_CHARS_MAX: Final = 128
+# Also what Python's splitlines takes for the end of a line, as the OpenMetrics parser does.
+_UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+# From a lone request on a fast disk to the deadline of an exporter.
+_ACK_BOUNDS_S: Final = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+)
+
+# 38 digits a row and room for 1e20 rows; the default of 28 digits would round a sum in silence.
+_EXACT: Final = Context(prec=58, traps=[Inexact])
+
+_GROUP: Final = (*_WHO, "operation", "status", "cost_class", "unpriced_reason")
+_TOKEN_TYPES: Final = ("input", "cache_read", "cache_write", "output", "reasoning")
+
+Series = tuple[str, tuple[str, ...]]  # name of the family, label values
+Amount = int | Decimal
+
+
+class Meters:
+    """Everything the collector counts, and the registry that exposes it."""
+
+    def __init__(self, series_max: int) -> None:
+        """``series_max``: label sets of the cost, token, call and unpriced families together."""
+        self._by_name_max = series_max - min(_OTHER_SERIES_MAX, series_max // 4)
+        self._by_name_count = 0
+        self._lock = threading.Lock()
+        self._values: dict[Series, Amount] = {
+            (RECEIVED, (transport,)): 0 for transport in _TRANSPORTS
+        }
+        # Born at 0, so that Prometheus sees the first increase.
+        self._values |= {
+            (REQUESTS, (transport, outcome)): 0
+            for transport in _TRANSPORTS
+            for outcome in _OUTCOMES
+        }
+        self._values |= {(name, ()): 0 for name in (STORED, DUPLICATE, OVERFLOW)}
+        self._ack_counts = [0] * (len(_ACK_BOUNDS_S) + 1)
+        self._ack_sum_s = 0.0
+        self._store_up = False
+        self._watched: dict[str, Callable[[], float]] = {}
+        self._spend: Mapping[str, Decimal] = {}
+        self._budgets: Sequence[BudgetStatus] = ()
+        self._refreshed_at: float | None = None
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+
+    def received(self, transport: str, items: int) -> None:
+        """Count spans of readable requests."""
+        self._add({(RECEIVED, (transport,)): items})
+
+    def not_a_call(self, counts: Mapping[str, int]) -> None:
+        """Count spans that are no billable call, by reason."""
+        self._add({(NOT_A_CALL, (reason,)): items for reason, items in counts.items()})
+
+    def rejected(self, counts: Mapping[str, int]) -> None:
+        """Count spans that were refused, by reason."""
+        self._add({(REJECTED, (reason,)): items for reason, items in counts.items()})
+
+    def duplicate(self, items: int) -> None:
+        """Count spans that the ledger had already."""
+        self._add({(DUPLICATE, ()): items})
+
+    def dead(self, reason: str, items: int) -> None:
+        """Count spans that were put aside."""
+        self._add({(DEAD, (label(reason),)): items})
+
+    def request(self, transport: str, outcome: str) -> None:
+        """Count one answered request."""
+        self._add({(REQUESTS, (transport, outcome)): 1})
+
+    def acknowledged(self, seconds: float) -> None:
+        """Note how long a sender waited for its answer."""
+        with self._lock:
+            self._ack_counts[bisect_left(_ACK_BOUNDS_S, seconds)] += 1
+            self._ack_sum_s += seconds
+
+    def store_up(self, *, up: bool) -> None:
+        """Note whether the store answers; it counts as down until somebody says otherwise."""
+        self._store_up = up
+
+    def stored(self, entries: pl.DataFrame) -> None:
+        """Count what the store committed: an ENTRIES frame, of which charges count."""
+        charges = entries.filter(pl.col("kind") == "charge")
+        groups = [_Group(row) for row in _totals(charges).iter_rows(named=True)]
+        with self._lock:
+            self._values[STORED, ()] += charges.height
+            for group in groups:
+                self._book(group)
+
+    def watch(
+        self,
+        *,
+        pending: Callable[[], int],
+        journal_bytes: Callable[[], int],
+        lag_seconds: Callable[[], float],
+    ) -> None:
+        """Set what is asked at each scrape; the functions must neither block nor raise."""
+        self._watched = {
+            "spanledger_items_pending": pending,
+            "spanledger_journal_bytes": journal_bytes,
+            "spanledger_writer_lag_seconds": lag_seconds,
+        }
+
+    def refresh(
+        self, spend: Mapping[str, Decimal], budgets: Sequence[BudgetStatus], at: float
+    ) -> None:
+        """Replace the gauges that are read from the ledger.
+
+        Args:
+            spend: US dollars by window.
+            budgets: the state of every budget.
+            at: when the ledger was read, in seconds since 1970.
+        """
+        with self._lock:
+            self._spend, self._budgets, self._refreshed_at = dict(spend), tuple(budgets), at
+
+    def describe(self) -> Iterator[Metric]:
+        """Tell the registry every name, also of what has no value yet."""
+        return self.collect()
+
+    def collect(self) -> Iterator[Metric]:
+        """Give every family with its present values; called at each scrape."""
+        with self._lock:
+            values = dict(self._values)
+            ack_counts, ack_sum_s = list(self._ack_counts), self._ack_sum_s
+            spend, budgets, refreshed_at = self._spend, self._budgets, self._refreshed_at
+        counters = {
+            name: CounterMetricFamily(name, about, labels=labels)
+            for name, (about, labels) in _COUNTERS.items()
+        }
+        for (name, labels), value in values.items():
+            counters[name].add_metric(labels, float(value))
+        yield from counters.values()
+        yield _ack_histogram(ack_counts, ack_sum_s)
+        yield from self._state()
+        yield from _read_from_ledger(spend, budgets, refreshed_at)
+
+    def _add(self, amounts: Mapping[Series, int]) -> None:
+        with self._lock:
+            for series, amount in amounts.items():
+                self._values[series] = self._values.get(series, 0) + amount
+
+    def _book(self, group: "_Group") -> None:
+        """Add a group to its series; the new ones only if there is room for all of them."""
+        amounts = group.amounts
+        new = {series for series in amounts if series not in self._values}
+        if self._by_name_count + len(new) > self._by_name_max:
+            amounts = {
+                _other(series) if series in new else series: amount
+                for series, amount in amounts.items()
+            }
+            self._values[OVERFLOW, ()] += group.calls
+        else:
+            self._by_name_count += len(new)
+        for series, amount in amounts.items():
+            known = self._values.get(series, 0)
+            self._values[series] = (
+                known + amount
+                if isinstance(known, int) and isinstance(amount, int)
+                else _EXACT.add(known, amount)
+            )
+
+    def _state(self) -> Iterator[Metric]:
+        for name, about in (
+            ("spanledger_items_pending", "Spans acknowledged and not yet in the ledger."),
+            ("spanledger_journal_bytes", "Size of the journal on disk."),
+            ("spanledger_writer_lag_seconds", "How long the ledger is behind the journal."),
+        ):
+            family = GaugeMetricFamily(name, about)
+            if name in self._watched:
+                family.add_metric((), float(self._watched[name]()))
+            yield family
+        yield GaugeMetricFamily(
+            "spanledger_store_up", "Whether the store answers.", value=float(self._store_up)
+        )
+        yield InfoMetricFamily(
+            "spanledger_build", "Version of the collector.", {"version": __version__}
+        )
+
+
+class _Group:
+    """What calls of one kind add to each series."""
+
+    def __init__(self, row: Mapping[str, object]) -> None:
+        named = {name: label(str(row[name])) for name in _GROUP}
+        who = tuple(named[name] for name in _WHO)
+        self.calls = int(str(row["calls"]))
+        self.amounts: dict[Series, Amount] = {}
+        if self.calls:
+            self.amounts[CALLS, (*who, named["operation"], named["status"])] = self.calls
+        if isinstance(row["cost_usd"], Decimal):
+            self.amounts[COST, (*who, named["cost_class"])] = row["cost_usd"]
+        if row["unpriced"]:
+            self.amounts[UNPRICED, (*who, named["unpriced_reason"])] = int(str(row["unpriced"]))
+        for token_type in _TOKEN_TYPES:
+            if tokens := int(str(row[token_type])):
+                self.amounts[TOKENS, (*who, token_type)] = tokens
+
+
+def label(text: str) -> str:
+    """Make a text fit for a label: bounded, and no control characters."""
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text[:LABEL_CHARS_MAX])
+
+
+def _other(series: Series) -> Series:
+    family, values = series
+    names = _COUNTERS[family][1]
+    return family, tuple(
+        OTHER if name in _FREE_LABELS else value for name, value in zip(names, values, strict=True)
+    )
+
+
+def _totals(charges: pl.DataFrame) -> pl.DataFrame:
+    """Sum calls, money and disjoint kinds of tokens over everything that is a label."""
+
+    def tokens(name: str) -> pl.Expr:
+        return pl.col(name).fill_null(0)
+
+    def sum_above_zero(amount: pl.Expr) -> pl.Expr:
+        return amount.clip(lower_bound=0).sum()
+
+    calls = pl.col("calls").cast(pl.Int64).fill_null(0)
+    cost = pl.col("cost_usd")
+    read, write = tokens("cache_read_tokens"), tokens("cache_write_tokens")
+    reasoning = tokens("output_reasoning_tokens")
+    return charges.group_by(pl.col(_GROUP).fill_null("")).agg(
+        sum_above_zero(calls).alias("calls"),
+        sum_above_zero(calls.filter(cost.is_null())).alias("unpriced"),
+        # An all-null sum would be 0, and a cost of 0 is not what an unknown cost is.
+        pl.when(cost.count() > 0).then(cost.filter(cost >= 0).sum()).alias("cost_usd"),
+        sum_above_zero(tokens("input_tokens") - read - write).alias("input"),
+        sum_above_zero(read).alias("cache_read"),
+        sum_above_zero(write).alias("cache_write"),
+        sum_above_zero(tokens("output_tokens") - reasoning).alias("output"),
+        sum_above_zero(reasoning).alias("reasoning"),
+    )
+
+
+def _ack_histogram(counts: Sequence[int], sum_s: float) -> Metric:
+    bounds = [*(str(bound) for bound in _ACK_BOUNDS_S), "+Inf"]
+    cumulative = [sum(counts[: index + 1]) for index in range(len(counts))]
+    return HistogramMetricFamily(
+        "spanledger_ack_duration_seconds",
+        "Time from a request's arrival to its answer.",
+        buckets=list(zip(bounds, cumulative, strict=True)),
+        sum_value=sum_s,
+    )
+
+
+def _read_from_ledger(
+    spend: Mapping[str, Decimal], budgets: Sequence[BudgetStatus], refreshed_at: float | None
+) -> Iterator[Metric]:
+    window = GaugeMetricFamily(
+        "genai_spend_usd", "Spend in the ledger by window, in US dollars.", labels=["window"]
+    )
+    for name, amount in spend.items():
+        window.add_metric([name], float(amount))
+    yield window
+    for name, about, field in (
+        ("genai_budget_limit_usd", "What may be spent in one period.", "limit_usd"),
+        ("genai_budget_spent_usd", "What was spent in the period under way.", "spent_usd"),
+        ("genai_budget_used_ratio", "Spent as a share of the limit.", "used_ratio"),
+        ("genai_budget_alert_ratio", "Share at which the alert begins.", "alert_ratio"),
+    ):
+        family = GaugeMetricFamily(name, about, labels=["budget", "period"])
+        for budget in budgets:
+            family.add_metric([budget.name, budget.period], float(getattr(budget, field)))
+        yield family
+    refreshed = GaugeMetricFamily(
+        "spanledger_ledger_refresh_timestamp_seconds",
+        "When spend and budgets were last read from the ledger, in seconds since 1970.",
+    )
+    if refreshed_at is not None:
+        refreshed.add_metric((), refreshed_at)
+    yield refreshed
