@@ -144,7 +144,7 @@ def test_a_lost_or_damaged_mark_replays_everything_retained() -> None:
 
 
 def test_rows_appended_after_a_stored_tail_was_lost_are_not_behind_the_mark() -> None:
-    for keep_bytes in (None, 0, 400):
+    for keep_bytes in (None, 0, 400, -20):
         disk = FakeDisk()
         with open_journal(disk) as journal:
             journal.append(batch([1, 2], text_bytes=100))

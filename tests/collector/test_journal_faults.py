@@ -107,6 +107,20 @@ def test_no_room_at_any_operation_refuses_and_recovers_by_itself(code: int, last
     assert refused > 30
 
 
+def test_a_record_for_which_there_was_no_room_leaves_no_trace() -> None:
+    disk = FakeDisk()
+    with open_journal(disk, segment_bytes_max=3_000) as journal:
+        journal.append(batch([1], text_bytes=500))
+        before = disk.files()
+        for text_bytes in (1_000, 10_000):  # in the same segment, in a new one
+            disk.before = Faults(errno.ENOSPC, 0, only=("write",))
+            with pytest.raises(JournalFull, match="No space left on device: nothing was written"):
+                journal.append(batch([2], text_bytes))
+            assert disk.files() == before
+            assert (journal.pending_rows, journal.bytes) == (1, max(map(len, before.values())))
+        disk.before = no_fault
+
+
 @pytest.mark.parametrize("op", ["fdatasync", "fsync_dir"])
 def test_after_a_failed_sync_nothing_is_acknowledged_any_more(op: str) -> None:
     broken = 0

@@ -141,6 +141,24 @@ def test_a_second_power_loss_during_recovery_loses_nothing_either(seed: int) -> 
     assert states > 1_000
 
 
+@pytest.mark.parametrize("after_ops", range(5))
+def test_what_was_read_after_a_kill_no_power_loss_takes_back(after_ops: int) -> None:
+    disk = FakeDisk()
+    truth = Truth()
+    journal = truth.open(disk)
+    truth.append(journal, [1], text_bytes=5_000)
+    disk.before = killer(lambda _: None, after_ops)
+    with contextlib.suppress(Killed):
+        truth.append(journal, [2], text_bytes=5_000)  # in a new segment
+    disk.before = lambda _: None
+    disk.kill()
+    with truth.open(disk) as reopened:
+        seen = read_all(reopened, reopened.mark)
+        for state in disk.crash_states():
+            with truth.open(state) as after:
+                assert read_all(after, after.mark) == seen
+
+
 def test_bytes_of_a_torn_tail_are_somewhere_on_the_disk_at_every_moment() -> None:
     disk = FakeDisk()
     with open_journal(disk) as journal:

@@ -1,52 +1,18 @@
-"""What the tests of the shipped configuration share: the real tools, and the contract's metrics."""
+"""What the tests of the shipped configuration share: the real tools, and what is exported."""
 
 import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 import pytest
 import yaml
 
+from spanledger.collector.metrics import Meters
+
 ROOT: Final = Path(__file__).parents[2]
-
-_CALL: Final = ("tenant", "service", "environment", "provider", "model")
-_BUDGET: Final = ("budget", "period")
-
-# Every metric that rules and dashboards may name, with its labels; a test compares it with the
-# collector's own registry. Names as they are scraped: a histogram is its _bucket, _sum, _count.
-METRICS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "genai_cost_usd_total": (*_CALL, "cost_class"),
-        "genai_tokens_total": (*_CALL, "token_type"),
-        "genai_calls_total": (*_CALL, "operation", "status"),
-        "genai_unpriced_calls_total": (*_CALL, "reason"),
-        "genai_spend_usd": ("window",),
-        "genai_budget_limit_usd": _BUDGET,
-        "genai_budget_spent_usd": _BUDGET,
-        "genai_budget_used_ratio": _BUDGET,
-        "genai_budget_alert_ratio": _BUDGET,
-        "spanledger_items_received_total": ("transport",),
-        "spanledger_items_stored_total": (),
-        "spanledger_items_pending": (),
-        "spanledger_items_duplicate_total": (),
-        "spanledger_items_not_a_call_total": ("reason",),
-        "spanledger_items_rejected_total": ("reason",),
-        "spanledger_items_dead_total": ("reason",),
-        "spanledger_requests_total": ("transport", "outcome"),
-        "spanledger_ack_duration_seconds_bucket": ("le",),
-        "spanledger_ack_duration_seconds_sum": (),
-        "spanledger_ack_duration_seconds_count": (),
-        "spanledger_journal_bytes": (),
-        "spanledger_writer_lag_seconds": (),
-        "spanledger_store_up": (),
-        "spanledger_ledger_refresh_timestamp_seconds": (),
-        "spanledger_build_info": ("version",),
-    }
-)
 
 Tool = Callable[..., str]
 
@@ -94,8 +60,23 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def metrics() -> Mapping[str, tuple[str, ...]]:
-    return METRICS
+def metrics() -> Mapping[str, set[str]]:
+    """Every metric that a collector exports, as it is scraped, with its labels."""
+    exported: dict[str, set[str]] = {}
+    for family in Meters(series_max=100).registry.collect():
+        labels = set(getattr(family, "_labelnames", ())).union(*(s.labels for s in family.samples))
+        names: tuple[str, ...]
+        match family.type:
+            case "counter":
+                names = (f"{family.name}_total",)
+            case "histogram":
+                names = tuple(f"{family.name}_{part}" for part in ("bucket", "sum", "count"))
+            case "info":
+                names = (f"{family.name}_info",)
+            case _:
+                names = (family.name,)
+        exported.update(dict.fromkeys(names, labels))
+    return exported
 
 
 @pytest.fixture(scope="session")

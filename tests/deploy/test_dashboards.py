@@ -155,7 +155,7 @@ def test_every_promql_expression_parses(
 
 
 def test_every_metric_and_label_of_the_panels_is_one_that_the_collector_exports(
-    dashboard: Any, panels: list[Panel], metrics: Mapping[str, tuple[str, ...]]
+    dashboard: Any, panels: list[Panel], metrics: Mapping[str, set[str]]
 ) -> None:
     texts = dict(_promql(panels))
     for variable in dashboard["templating"]["list"]:

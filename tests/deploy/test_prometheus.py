@@ -71,7 +71,7 @@ def test_every_alert_has_a_chapter_in_the_runbook(shipped: Shipped, root: Path) 
 
 
 def test_every_metric_and_label_of_the_rules_is_one_that_the_collector_exports(
-    shipped: Shipped, metrics: Mapping[str, tuple[str, ...]]
+    shipped: Shipped, metrics: Mapping[str, set[str]]
 ) -> None:
     for rule in _rules(shipped):
         text = " ".join((rule["expr"], *rule.get("annotations", {}).values()))

@@ -6,9 +6,11 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -288,7 +290,39 @@ def test_a_disabled_sdk_disables_it(run_bare: Run) -> None:
     assert (done.stdout, done.stderr) == ("True\nProxyTracerProvider\n", "")
 
 
-def test_spans_go_over_grpc_when_asked(run_bare: Run, nobody: str) -> None:
+def test_spans_go_over_grpc_when_asked_past_any_proxy(run_bare: Run) -> None:
+    received = []
+
+    class Handler(grpc.GenericRpcHandler):
+        def service(self, _details: grpc.HandlerCallDetails) -> Any:
+            def export(request: bytes, context: grpc.ServicerContext) -> bytes:
+                metadata = dict(context.invocation_metadata())
+                received.append((metadata["authorization"], b"chat" in request))
+                return b""
+
+            return grpc.unary_unary_rpc_method_handler(export)
+
+    server = grpc.server(ThreadPoolExecutor(max_workers=1))
+    server.add_generic_rpc_handlers((Handler(),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    done = run_bare(
+        f"""
+import spanledger
+spanledger.instrument(
+    endpoint="http://127.0.0.1:{port}", headers={{"Authorization": "Bearer given"}}
+)
+{MAKE_A_CALL}""",
+        OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
+        http_proxy="http://127.0.0.1:9",
+        no_proxy="",
+    )
+    server.stop(None).wait()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert received == [("Bearer given", True)]
+
+
+def test_an_absent_collector_is_one_warning_over_grpc_too(run_bare: Run, nobody: str) -> None:
     done = run_bare(
         f"import spanledger; spanledger.instrument(endpoint='{nobody}'){MAKE_A_CALL}",
         OTEL_EXPORTER_OTLP_PROTOCOL="grpc",

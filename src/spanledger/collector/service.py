@@ -11,24 +11,32 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
 from spanledger.api.app import create_app as create_web_app
 from spanledger.collector import receiver_grpc, receiver_http
+from spanledger.collector.budgets import spend_windows, statuses
 from spanledger.collector.commit import Committer
-from spanledger.collector.journal import Journal, JournalOwned
+from spanledger.collector.journal import Journal
 from spanledger.collector.listeners import HttpServer, bind, bind_grpc
 from spanledger.collector.metrics import Meters
 from spanledger.collector.writer import DeadLetters, Writer
-from spanledger.config import Config
+from spanledger.config import Address, Config
 from spanledger.errors import StartupError
 from spanledger.ledger import dialects
 from spanledger.ledger.catalog import PriceBook
 from spanledger.ledger.pricing import price
 from spanledger.ledger.schema import ENTRIES_ARROW
 from spanledger.store.client import Store
+from spanledger.store.errors import StoreUnavailable
+from spanledger.store.sql_http import create_app as create_sql_app
 
 _log: Final = logging.getLogger(__name__)
 
@@ -41,7 +49,6 @@ _FREE_BYTES_MIN: Final = 256 * 1024 * 1024
 
 EXIT_OK: Final = 0
 EXIT_DISK_FAILED: Final = 74  # EX_IOERR of sysexits.h
-
 
 
 def serve(config: Config) -> int:
@@ -83,11 +90,11 @@ class Service:
             committer = self._committer(journal, disk_failed)
             async with self._listening(committer):
                 committer.start()
-                ledger = asyncio.create_task(self._keep_ledger(journal))
-                await _first_of(asked.wait(), ledger)
+                ledger = asyncio.create_task(self._keep_ledger(journal, asked))
+                await _first_of(asked, ledger)
                 _log.info("stopping: finishing what was taken")
             await asyncio.to_thread(committer.close, _COMMIT_S)
-            ledger.cancel()
+            await ledger  # a reading under way ends before its store is closed
             await asyncio.to_thread(self._close_store)
         return self._exit_code
 
@@ -102,12 +109,9 @@ class Service:
                 retention_bytes_max=bounds.retention_bytes_max,
                 free_bytes_min=_FREE_BYTES_MIN,
             )
-        except JournalOwned as owned:
-            hint = "Stop that process, or choose another directory: --data-dir DIR"
-            raise StartupError(str(owned), hint=hint) from None
         except OSError as error:
-            hint = "Choose a directory that can be written: --data-dir DIR"
-            message = f"cannot use the data directory {self._config.data_dir}: {error.strerror}"
+            message = f"cannot use the journal in {self._config.data_dir}: {error}"
+            hint = "See that the disk works and the directory can be written, or use --data-dir DIR"
             raise StartupError(message, hint=hint) from None
         return journal
 
@@ -135,8 +139,10 @@ class Service:
         http_app = receiver_http.create_app(
             committer.submit, self._meters, body_bytes_max=bytes_max
         )
-        web_app = create_web_app(self._meters, ready=self._not_ready)
-        addresses = {"OTLP/gRPC": bind_grpc(grpc_server, "otlp.grpc.listen", config.otlp.grpc.listen)}
+        web_app = create_web_app(self._meters, self._not_ready)
+        addresses = {
+            "OTLP/gRPC": bind_grpc(grpc_server, "otlp.grpc.listen", config.otlp.grpc.listen)
+        }
         servers = []
         with contextlib.ExitStack() as bound:
             for name, key, address, app in (
@@ -156,21 +162,83 @@ class Service:
         finally:
             await asyncio.gather(grpc_server.stop(_GRACE_S), *(server.stop() for server in servers))
 
-    async def _keep_ledger(self, journal: Journal) -> None:
+    async def _keep_ledger(self, journal: Journal, asked: asyncio.Event) -> None:
         """Open the store while senders are served, start the writer, keep the gauges fresh."""
         config = self._config
-        self._store = await asyncio.to_thread(self._open_store, config.data_dir / "clickhouse")
+        path = config.data_dir / "clickhouse"
+        store = await asyncio.to_thread(self._open_store, path)
+        self._store = store
         self._writer = Writer(
             journal,
-            self._store,
+            store,
             self._meters,
             DeadLetters(config.data_dir / "dead.jsonl"),
             batch_rows_max=config.store.batch_rows_max,
             batch_wait_ms=config.store.batch_wait_ms,
         )
+        self._meters.watch(
+            pending=lambda: journal.pending_rows,
+            journal_bytes=lambda: journal.bytes,
+            lag_seconds=self._writer.lag_seconds,
+        )
         self._writer.start()
-        self._sql.ready(create_sql_app(self._store, config.sql))
+        self._sql.serve(create_sql_app(store, config.sql))
+        self._meters.store_up(up=True)
         _log.info("ready: the ledger is open")
-        while True:
-            await asyncio.to_thread(self._refresh_gauges)
-            await asyncio.sleep(config.metrics.refresh_seconds)
+        while not asked.is_set():
+            await asyncio.to_thread(self._refresh, store)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asked.wait(), config.metrics.refresh_seconds)
+
+    def _refresh(self, store: Store) -> None:
+        """Read the gauges from the ledger; what cannot be read now keeps its old value and time."""
+        now = datetime.now(UTC)
+
+        def spent(dimensions: Mapping[str, str], since: datetime) -> Decimal:
+            return store.spent_usd(dimensions, since)
+
+        try:
+            windows = {name: spent({}, start) for name, start in spend_windows(now).items()}
+            budgets = statuses(self._config.budgets, now, spent)
+        except StoreUnavailable as unavailable:
+            _log.warning("cannot read the gauges from the ledger: %s", unavailable)
+        else:
+            self._meters.refresh(windows, budgets, now.timestamp())
+
+    def _not_ready(self) -> Sequence[str]:
+        return () if self._store is not None else ("store",)
+
+    def _close_store(self) -> None:
+        if self._writer is not None and not self._writer.close(_DRAIN_S):
+            _log.warning("the rest of the journal goes to the store at the next start")
+        if self._store is not None:
+            self._store.close()
+
+
+class Deferred:
+    """An ASGI application that is there before what it serves is."""
+
+    def __init__(self, why: str) -> None:
+        self._app: ASGIApp = PlainTextResponse(f"not ready: {why}\n", status_code=503)
+
+    def serve(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+
+async def _first_of(asked: asyncio.Event, ledger: asyncio.Task[None]) -> None:
+    """Wait until the service is asked to stop, or its ledger cannot be kept."""
+    waiting = asyncio.create_task(asked.wait())
+    await asyncio.wait({waiting, ledger}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if ledger.done():
+        ledger.result()  # raises what ended it
+
+
+def _announce(addresses: Mapping[str, Address], config: Config) -> None:
+    """Say on stdout where everything listens; the log goes to stderr."""
+    lines = [f"  {name:<10} {address}" for name, address in addresses.items()]
+    text = "\n".join(["spanledger is listening", *lines, f"  {'data':<10} {config.data_dir}"])
+    print(text, flush=True)  # noqa: T201 - for the person who started it

@@ -29,7 +29,8 @@ _log: Final = logging.getLogger(__name__)
 
 KEY: Final = ("tenant", "trace_id", "span_id", "kind", "run", "leg")
 
-_IDLE_S: Final = 0.5  # how often an idle writer looks for segments to retire
+_IDLE_S: Final = 0.5  # how soon an idle writer notices that it is to close
+_RETIRE_S: Final = 10.0  # a segment lasts seconds under load, so this keeps few too many
 _PAUSE_S_MIN: Final = 0.1
 _PAUSE_S_MAX: Final = 10.0  # an outage's end is noticed within this time
 
@@ -92,6 +93,8 @@ class Writer:
         self._batch_wait_s = batch_wait_ms / 1_000
         self._clock = clock
         self._behind_since: float | None = None
+        self._rows_lost = 0
+        self._retire_at = clock()
         self._closing = threading.Event()
         self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -116,22 +119,36 @@ class Writer:
     def _run(self) -> None:
         position = self._journal.mark
         while not self._given_up.is_set():
-            if not self._journal.wait(position, 0 if self._closing.is_set() else _IDLE_S):
-                self._behind_since = None
-                if self._closing.is_set():
-                    return
-                self._journal.retire()
+            self._keep_house()
+            try:
+                if not self._journal.wait(position, 0 if self._closing.is_set() else _IDLE_S):
+                    self._behind_since = None
+                    if self._closing.is_set():
+                        return
+                    continue
+                if self._behind_since is None:
+                    self._behind_since = self._clock()
+                self._closing.wait(self._batch_wait_s)
+                batches, end = self._journal.read(position, self._batch_rows_max)
+            except OSError as error:  # such as too many open files: it passes or a person helps
+                _log.warning("cannot read the journal, retrying: %s", error)
+                self._given_up.wait(_PAUSE_S_MAX)
                 continue
-            if self._behind_since is None:
-                self._behind_since = self._clock()
-            self._closing.wait(self._batch_wait_s)
-            batches, end = self._journal.read(position, self._batch_rows_max)
             # An older version's segment lacks newer columns: they are null, then the defaults.
             tables = [pa.Table.from_batches([batch]) for batch in batches]
             if tables and not self._persist(pa.concat_tables(tables, promote_options="default")):
                 return
             self._journal.move_mark(end)
             position = end
+
+    def _keep_house(self) -> None:
+        """Remove what the journal need not keep; tell what damage has cost."""
+        if (lost := self._journal.rows_lost - self._rows_lost) > 0:
+            self._rows_lost += lost
+            self._meters.dead("journal_damaged", lost)
+        if self._clock() >= self._retire_at:
+            self._retire_at = self._clock() + _RETIRE_S
+            self._journal.retire()
 
     def _persist(self, entries: pa.Table) -> bool:
         """Store what is new; False if told to give up before the store took it."""

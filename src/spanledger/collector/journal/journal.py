@@ -132,7 +132,7 @@ class Journal:
         self._consuming = threading.Lock()
         self._state = threading.Condition()
         self._segments = found.segments
-        self._mark = mark or _start_of(found)
+        self._mark = mark or found.start()
         self._mark_saved = mark
         self._mark_saved_ns = clock_ns()
         # A mark beyond the end: the tail was lost after it was stored. Nothing is pending then,
@@ -395,10 +395,3 @@ class Journal:
                 return False
             self._mark_saved = self._mark
         return True
-
-
-def _start_of(found: Found) -> Position:
-    if found.segments:
-        first = found.segments[0]
-        return Position(first.number, 0, first.first_row)
-    return Position(0, 0, 0)

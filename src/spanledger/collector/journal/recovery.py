@@ -45,6 +45,13 @@ class Found:
     schemas: dict[int, pa.Schema] = field(default_factory=dict)  # by the crc32 of their bytes
     repairs: int = 0
 
+    def start(self) -> Position:
+        """Return the place before everything."""
+        if not self.segments:
+            return Position(0, 0, 0)
+        first = self.segments[0]
+        return Position(first.number, 0, first.first_row)
+
 
 def survey(disk: Disk, directory: Path, now_ns: int) -> Found:
     """Look through a journal's directory and repair the end of its last segment.
