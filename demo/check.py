@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from decimal import ROUND_HALF_EVEN, Decimal, getcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,14 +36,14 @@ class Sums:
 
     calls: int = 0
     failed: int = 0
-    unpriced: int = 0  # calls without a known cost, failed ones included
+    unpriced: int = 0
     cost_usd: Decimal = Decimal(0)
 
 
 def price(call: dict[str, Any]) -> Decimal | None:
-    """Price one call of the provider's record; ``None`` where there is no usage or no price."""
-    if call["usage"] is None:
-        return None
+    """Price one call of the provider's record; ``None`` where no price is known."""
+    if call["usage"] is None:  # refused: nothing was used, nothing is billed
+        return Decimal(0)
     response = {"model": call["model"], "usage": call["usage"]}
     flavor = FLAVORS[call["path"]]
     try:
@@ -51,8 +51,7 @@ def price(call: dict[str, Any]) -> Decimal | None:
     except LookupError:  # no price list knows the model
         return None
     calculation = usage.calc_price(genai_request_timestamp=datetime.fromisoformat(call["at"]))
-    with localcontext(prec=60):
-        return calculation.total_price.quantize(PLACES, rounding=ROUND_HALF_EVEN)
+    return calculation.total_price.quantize(PLACES, rounding=ROUND_HALF_EVEN)
 
 
 def expected(lines: Iterable[str]) -> dict[str, Sums]:
@@ -115,6 +114,7 @@ def differences(provider: dict[str, Sums], ledger: dict[str, Sums]) -> list[str]
 
 def main() -> int:
     """Compare and print; 0 if everything agrees."""
+    getcontext().prec = 60  # the default of 28 digits would round large sums in silence
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--record", type=Path, required=True)
     parser.add_argument("--sql-port", type=int, default=8123)

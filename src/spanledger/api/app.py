@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Final
 
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -38,7 +39,7 @@ def create_app(meters: Meters, not_ready: Callable[[], Sequence[str]]) -> Starle
 
     def metrics(request: Request) -> Response:
         # A plain function: it runs on a worker thread, for thousands of series take a while.
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        encode, content_type = _encoder(request.headers.get("accept", ""))
         # Not as media_type, to which a text response would add a second charset.
         return Response(encode(meters.registry), headers={"content-type": content_type, **_FRESH})
 
@@ -61,3 +62,11 @@ def create_app(meters: Meters, not_ready: Callable[[], Sequence[str]]) -> Starle
             Route("/readyz", readyz),
         ]
     )
+
+
+def _encoder(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
+    try:
+        return choose_encoder(accept)
+    except (TypeError, ValueError):
+        # It compares versions as numbers, and fails on "version=x".
+        return choose_encoder("")

@@ -88,7 +88,7 @@ def check_config(
     config = _load(config_file, data_dir, overrides)
     for warning in warnings(config):
         typer.echo(f"warning: {warning}", err=True)
-    typer.echo(f"{config_file or 'The configuration'}: valid")
+    typer.echo(f"{config_file or 'The configuration'} is valid")
 
 
 @app.command()
@@ -117,7 +117,7 @@ def report(
 
     until = _utc(end) or datetime.now(UTC)
     since = _utc(start) or until - timedelta(days=_REPORT_DAYS)
-    reporting.show(reporting.connect(url), since, until, form)
+    reporting.run(url, since, until, form)
 
 
 @app.command()
@@ -127,7 +127,7 @@ def version() -> None:
 
 
 def _load(config_file: Path | None, data_dir: str | None, overrides: list[str] | None) -> "Config":
-    from spanledger import config  # noqa: PLC0415 - help must not load pydantic
+    from spanledger import config  # noqa: PLC0415 - help must not load it
 
     pairs = list(overrides or ())
     if data_dir is not None:

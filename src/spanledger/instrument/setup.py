@@ -172,22 +172,24 @@ def _delivers_already(provider: Any, target: Target) -> bool:
 
 
 def _exporter(target: Target) -> SpanExporter:
-    headers = dict(target.headers) if target.headers else None
+    # With HTTP_PROXY set, even what goes to this very machine would be sent to the proxy.
+    is_here = urlsplit(target.url).hostname in LOOPBACK
+    headers = {name.lower(): value for name, value in (target.headers or {}).items()} or None
     if target.protocol == GRPC:
         from opentelemetry.exporter.otlp.proto.grpc import (  # noqa: PLC0415  an optional extra
             trace_exporter as grpc,
         )
 
-        return grpc.OTLPSpanExporter(endpoint=target.url, headers=headers)
+        # The exporter's annotation says text, gRPC takes this one as a number only.
+        options: Any = (("grpc.enable_http_proxy", 0),) if is_here else None
+        return grpc.OTLPSpanExporter(endpoint=target.url, headers=headers, channel_options=options)
+    import requests  # noqa: PLC0415  the exporter over HTTP would load it here as well
     from opentelemetry.exporter.otlp.proto.http import (  # noqa: PLC0415  not needed with gRPC
         trace_exporter as http,
     )
 
     session = None
-    if urlsplit(target.url).hostname in LOOPBACK:
-        import requests  # noqa: PLC0415  the exporter would load it here as well
-
-        # With HTTP_PROXY set, even what goes to this very machine would be sent to the proxy.
+    if is_here:
         session = requests.Session()
         session.trust_env = False
     return http.OTLPSpanExporter(endpoint=target.url, headers=headers, session=session)

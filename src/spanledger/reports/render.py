@@ -66,9 +66,11 @@ def summary_json(answer: Summary) -> str:
 
 def money(amount: Decimal, decimals: int) -> str:
     """Print dollars; an amount too small to show says so instead of showing zero."""
+    if not amount:
+        return "$0"  # a known zero, not a small amount
     step = Decimal(1).scaleb(-decimals)
     rounded = amount.quantize(step, rounding=ROUND_HALF_EVEN)
-    if amount and not rounded:
+    if not rounded:
         return f"<${step:f}" if amount > 0 else f">-${step:f}"
     sign = "-" if rounded < 0 else ""
     return f"{sign}${abs(rounded):,f}"
@@ -192,10 +194,14 @@ def _unpriced(answer: Summary) -> RenderableType:
     table = _table("unpriced")
     table.add_column("why", no_wrap=True)
     table.add_column("calls", justify="right", no_wrap=True)
+    table.add_column("tokens", justify="right", no_wrap=True)
     for group in answer.unpriced:
-        why = group.reason.replace("_", " ") + (", failed" if group.failed_calls else "")
-        name = safe(group.model, cells_max=SMALL_NAME_CELLS_MAX)
-        table.add_row(name, Text(why, style=UNPRICED_STYLE), f"{group.calls:,}")
+        table.add_row(
+            safe(group.model, cells_max=SMALL_NAME_CELLS_MAX),
+            Text(group.reason.replace("_", " "), style=UNPRICED_STYLE),
+            f"{group.calls:,}",
+            _or_dash(group.input_tokens + group.output_tokens),
+        )
     return _spaced(table)
 
 

@@ -84,7 +84,6 @@ class Unpriced:
     model: str
     reason: str
     calls: int
-    failed_calls: int
     input_tokens: int
     output_tokens: int
 

@@ -4,7 +4,6 @@ SELECT
     c.model,
     c.unpriced_reason AS reason,
     count() AS calls,
-    countIf(c.status = 'error') AS failed_calls,
     sum(c.input_tokens) AS input_tokens,
     sum(c.output_tokens) AS output_tokens
 FROM calls AS c
