@@ -109,7 +109,7 @@ async def load(address: str, result: Result, seconds: float) -> None:
     deadline = time.monotonic() + seconds
 
     async with grpc.aio.insecure_channel(address) as channel:
-        export = channel.unary_unary(EXPORT)
+        export: Any = channel.unary_unary(EXPORT)
 
         async def sender() -> None:
             message = template(result.spans_per_request, result.content_bytes)
@@ -155,8 +155,7 @@ class Collector:
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         self.addresses: dict[str, str] = {}
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
+        for line in self.process.stdout or ():
             if match := re.match(r"\s*(OTLP/gRPC|OTLP/HTTP|web|SQL)\s.*?([\d.]+:\d+)", line):
                 self.addresses[match[1]] = match[2]
             if len(self.addresses) == len(listeners):
@@ -176,7 +175,7 @@ class Collector:
         host, port = self.addresses["SQL"].split(":")
         client = clickhouse_connect.get_client(host=host, port=int(port))
         try:
-            return int(client.command("SELECT count() FROM calls"))
+            return int(str(client.command("SELECT count() FROM calls")))
         finally:
             client.close()
 

@@ -24,7 +24,11 @@ class Bench:
         self.journal = MemoryJournal()
         self.meters = Meters()
         self.broken: list[str] = []
-        bounds = {"inflight_bytes_max": 10**6, "spans_max": 1_000, "price": unpriced} | more
+        bounds: dict[str, Any] = {
+            "inflight_bytes_max": 10**6,
+            "spans_max": 1_000,
+            "price": unpriced,
+        } | more
         self.committer = Committer(
             self.journal,
             keys=dialects.attribute_keys(),

@@ -1,5 +1,6 @@
 import re
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def test_each_key_of_the_shipped_file_has_a_comment_above_it() -> None:
     lines = SHIPPED.read_text().splitlines()
     bare = [
         line
-        for above, line in zip(lines, lines[1:], strict=False)
+        for above, line in pairwise(lines)
         if re.match(r" *(- )?[a-z_]+: \S", line) and not above.lstrip().startswith("# ")
     ]
     assert bare == []
@@ -52,7 +53,7 @@ def test_each_key_of_the_shipped_file_has_a_comment_above_it() -> None:
 
 def test_a_configuration_is_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        Config().otlp.spans_max = 5  # type: ignore[misc]
+        Config().otlp.spans_max = 5
 
 
 def test_the_defaults_need_no_second_look() -> None:
