@@ -48,7 +48,7 @@ def main() -> None:
             for title, sql in json.load(sys.stdin).items():
                 # Text, not JSON: money keeps its last digit, and NULL is told from "".
                 answer = listener.post("/?default_format=TabSeparatedWithNames", content=sql)
-                assert answer.status_code == 200, f"{title}: {answer.text}\n{sql}"  # noqa: S101
+                assert answer.status_code == 200, f"{title}: {answer.text}\n{sql}"
                 answers[title] = list(csv.DictReader(answer.text.splitlines(), delimiter="\t"))
         store.close()
     json.dump(answers, sys.stdout)

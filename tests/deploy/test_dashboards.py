@@ -175,6 +175,7 @@ def test_every_metric_and_label_of_the_panels_is_one_that_the_collector_exports(
         assert grouped <= used, f"{title}: by {grouped}"
 
 
+@pytest.mark.slow
 def test_every_sql_query_answers_on_the_view_calls(panels: list[Panel]) -> None:
     chosen = {"service": ["chat", "it's"], "model": ["gpt-4o", "gpt-99"]}
     queries = {
@@ -189,6 +190,7 @@ def test_every_sql_query_answers_on_the_view_calls(panels: list[Panel]) -> None:
         assert bool(rows) == (not title.endswith("none")), title
 
 
+@pytest.mark.slow
 def test_tables_show_what_is_unattributed_and_never_a_cost_of_zero_for_unpriced_calls(
     panels: list[Panel],
 ) -> None:
@@ -203,6 +205,7 @@ def test_tables_show_what_is_unattributed_and_never_a_cost_of_zero_for_unpriced_
     assert unpriced["Reason"] == "unknown_model"
 
 
+@pytest.mark.slow
 def test_a_name_with_a_quote_cannot_leave_its_string(panels: list[Panel]) -> None:
     hostile = "x') OR 1=1 --"
     queries = {t: expand_sql(sql, {"model": [hostile]}) for t, sql in _sql(panels).items()}

@@ -37,6 +37,7 @@ def test_compose_scrapes_the_same_as_the_machine_except_for_addresses(shipped: S
     assert compose == machine
 
 
+@pytest.mark.slow  # a week of samples
 def test_every_alert_fires_stays_silent_and_clears_as_its_unit_test_says(
     promtool: Tool, root: Path
 ) -> None:

@@ -227,7 +227,7 @@ def test_an_emitter_that_loses_the_cache_split_bounds_the_cost_from_below() -> N
 
 
 def test_an_assumed_convention_bounds_the_cost_from_above() -> None:
-    counts = {"input_tokens": 1_000_000, "cache_read_tokens": 400_000}
+    counts: dict[str, Any] = {"input_tokens": 1_000_000, "cache_read_tokens": 400_000}
     entry = charge("gpt-4o", convention="assumed", **counts)
     assert entry["cost_high_usd"] - entry["cost_usd"] == Decimal("1.0")
     assert entry["cost_class"] == "bounded"
