@@ -50,38 +50,27 @@ def price(calls: pl.DataFrame, book: PriceBook, *, known_at_ns: int) -> pl.DataF
     usage = _Usage(calls, book)
     models, cards = _cards(calls, book, usage)
     rated = [_rate(units, rows, usage) for units, rows in _by_shape(cards)]
-    money = _money_columns(rated, usage)
-    reason = pl.Series(usage.reason)
-    classes = (
-        pl.when(pl.col("reason_index") != _OPEN)
-        .then(pl.lit("unpriced"))
-        .when("usage_estimated")
-        .then(pl.lit("estimated"))
-        .when(pl.col("cost_low_usd") != pl.col("cost_high_usd"))
-        .then(pl.lit("bounded"))
-        .when("is_free")
-        .then(pl.lit("free"))
-        .otherwise(pl.lit("exact"))
-    )
-    reasons = pl.Series(["", *UNPRICED_REASONS]).gather(reason.cast(pl.Int64) + 1)
-    return (
-        calls.with_columns(money)
-        .with_columns(
-            pl.Series("model", models, pl.String),
-            pl.Series("reason_index", reason),
-            pl.Series("unpriced_reason", reasons),
-            pl.Series("is_free", usage.is_free),
-            _lines(rated, usage).alias("lines"),
-            pl.lit("charge").alias("kind"),
-            pl.lit("").alias("run"),
-            pl.lit(0, pl.UInt8).alias("leg"),
-            pl.lit("").alias("reason"),
-            pl.lit(1, pl.Int8).alias("calls"),
-            pl.lit(book.version).alias("price_book"),
-            pl.lit(known_at_ns, pl.Int64).cast(TIME).alias("known_at"),
-        )
-        .with_columns(classes.alias("cost_class"), list_cost_usd="cost_usd")
-        .select(ENTRIES.names())
+    cost, low, high = _money_columns(rated, usage)
+    computed = {
+        "kind": _constant("charge", pl.String, calls.height),
+        "run": _constant("", pl.String, calls.height),
+        "leg": _constant(0, pl.UInt8, calls.height),
+        "reason": _constant("", pl.String, calls.height),
+        "model": pl.Series(models, dtype=pl.String),
+        "calls": _constant(1, pl.Int8, calls.height),
+        "cost_usd": cost,
+        "cost_low_usd": low,
+        "cost_high_usd": high,
+        "list_cost_usd": cost,
+        "cost_class": _classes(calls, usage, is_bounded=(low != high).to_numpy()),
+        "unpriced_reason": _REASONS[usage.reason.astype(np.int64) + 1],
+        "lines": _lines(rated, usage),
+        "price_book": _constant(book.version, pl.String, calls.height),
+        "known_at": _constant(known_at_ns, pl.Int64, calls.height).cast(TIME),
+    }
+    # Built column by column: an expression engine costs a lone call milliseconds.
+    return pl.DataFrame(
+        {name: computed[name] if name in computed else calls.get_column(name) for name in ENTRIES}
     )
 
 
@@ -276,7 +265,7 @@ def _amounts(quantity: Array, rates: Sequence[Rate], rate_row: Array) -> pl.Seri
 
 
 def _gathered(values: Sequence[int], indices: Array) -> pl.Series:
-    return pl.Series(values, dtype=pl.Int128).gather(indices)
+    return pl.Series(values, dtype=pl.Int128)[indices]
 
 
 def _int128(value: int) -> pl.Series:
@@ -308,21 +297,24 @@ def _bounds(item: _Quantities, cost: pl.Series, usage: _Usage) -> tuple[pl.Serie
     return low, high
 
 
-def _money_columns(rated: Sequence[_Rated], usage: _Usage) -> list[pl.Series]:
+def _money_columns(
+    rated: Sequence[_Rated], usage: _Usage
+) -> tuple[pl.Series, pl.Series, pl.Series]:
     """The cost and its bounds for every call; null where unpriced, 0 for a failure."""
-    place = np.full(len(usage.reason), sum(len(item.quantities.rows) for item in rated))
     rows = np.concatenate([np.empty(0, np.int64), *(item.quantities.rows for item in rated)])
+    place = np.full(len(usage.reason), len(rows))  # a failure costs nothing
     place[rows] = np.arange(len(rows))
-    at = pl.Series(place).set(pl.Series(usage.reason != _OPEN), None)
+    place[usage.reason != _OPEN] = len(rows) + 1
+    ends = [_int128(0), pl.Series([None], dtype=pl.Int128)]
 
-    def column(name: str, parts: Iterable[pl.Series]) -> pl.Series:
-        return _money(pl.concat([*parts, _int128(0)]).gather(at)).alias(name)
+    def column(parts: Iterable[pl.Series]) -> pl.Series:
+        return _money(pl.concat([*parts, *ends])[place])
 
-    return [
-        column("cost_usd", (item.cost for item in rated)),
-        column("cost_low_usd", (item.low for item in rated)),
-        column("cost_high_usd", (item.high for item in rated)),
-    ]
+    return (
+        column(item.cost for item in rated),
+        column(item.low for item in rated),
+        column(item.high for item in rated),
+    )
 
 
 def _money(attousd: pl.Series) -> pl.Series:
@@ -345,7 +337,7 @@ def _lines(rated: Sequence[_Rated], usage: _Usage) -> pl.Series:
             used = is_open & (quantity > 0)
             place = len(rates) + rate_row[used]
             parts.append(
-                (rows[used], place, quantity[used], item.amounts[unit].filter(pl.Series(used)))
+                (rows[used], place, quantity[used], item.amounts[unit][np.flatnonzero(used)])
             )
             rates.extend(item.quantities.of_unit[unit])
     height = len(usage.reason)
@@ -368,9 +360,25 @@ def _lines(rated: Sequence[_Rated], usage: _Usage) -> pl.Series:
         pl.Series("quantity", quantities[order]).cast(MONEY),
         "rate_usd",
         "per",
-        _money(pl.concat([part[3] for part in parts]).gather(order)).alias("amount_usd"),
+        _money(pl.concat([part[3] for part in parts])[order]).alias("amount_usd"),
         "price_id",
     )
     structs = lines.to_struct("lines").to_arrow(compat_level=pl.CompatLevel.oldest())
     offsets = np.searchsorted(rows[order], np.arange(height + 1))
     return pl.Series("lines", pa.LargeListArray.from_arrays(offsets, structs), dtype=LINES)
+
+
+_REASONS: Final = pl.Series(["", *UNPRICED_REASONS])
+_CLASSES: Final = pl.Series(["exact", "free", "bounded", "estimated", "unpriced"])
+
+
+def _classes(calls: pl.DataFrame, usage: _Usage, is_bounded: Array) -> pl.Series:
+    index = np.where(usage.is_free, 1, 0)
+    index[np.equal(is_bounded, True)] = 2  # a null bound is an unpriced call, decided below
+    index[calls.get_column("usage_estimated").to_numpy()] = 3
+    index[usage.reason != _OPEN] = 4
+    return _CLASSES[index]
+
+
+def _constant(value: Any, dtype: type[pl.DataType], height: int) -> pl.Series:
+    return pl.Series([value], dtype=dtype).new_from_index(0, height)
