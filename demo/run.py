@@ -25,6 +25,7 @@ from types import FrameType
 from typing import Final, NoReturn
 
 import clickhouse_connect
+from clickhouse_connect.driver.exceptions import ClickHouseError
 from rich.console import Console
 from rich.text import Text
 
@@ -131,7 +132,9 @@ def start_collector(stack: ExitStack, ports: Ports, folder: Path) -> subprocess.
     try:
         wait_until("the collector is ready", ready, READY_WAIT_S)
     except DemoError as error:
-        raise DemoError(f"{error}\n{_tail(log)}") from None
+        if collector.poll() is not None:
+            raise
+        raise DemoError(f"{error}; its log:\n{_tail(log)}") from None
     return collector
 
 
@@ -250,7 +253,7 @@ def main() -> int:
         return 0 if demo(console, once=once) else 1
     except KeyboardInterrupt:
         return 1 if once else 0
-    except (DemoError, subprocess.TimeoutExpired) as error:
+    except (DemoError, ClickHouseError, subprocess.TimeoutExpired) as error:
         console.print(Text(str(error), style="red"))
         return 1
 

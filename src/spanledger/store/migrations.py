@@ -1,11 +1,17 @@
 """Numbered changes of the schema, each applied once, in order.
 
-Promises: a database is brought to the schema of this version or left alone with a clear message; a
-migration that was released is never edited (its digest is kept and compared). Views are made anew
-at every start, because they hold no data.
+Promises: a ledger is brought to the schema of this version, or left alone with a clear message; a
+migration that was released is never edited (its digest is kept and compared). One that was cut
+short is run again from its start, so every statement of one has to bear that. Views hold no data
+and are made anew at every start. Never deletes a column or a row.
+
+In a file, statements end with a semicolon at the end of a line.
 """
 
 import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final
 
@@ -17,56 +23,108 @@ DATABASE: Final = "spanledger"
 
 _SQL: Final = files("spanledger.store").joinpath("sql")
 _LOG: Final = """
-CREATE TABLE IF NOT EXISTS schema_migrations
+CREATE TABLE IF NOT EXISTS spanledger.schema_migrations
 (
     number UInt32,
     name String,
     sha256 String,
-    applied_at DateTime64(3, 'UTC') DEFAULT now64(3)
+    applied_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
 )
 ENGINE = MergeTree
 ORDER BY number
 """
+_LOGGED: Final = """
+INSERT INTO spanledger.schema_migrations (number, name, sha256)
+SELECT {number:UInt32}, {name:String}, {sha256:String}
+"""
 
 
-def migrations() -> dict[int, tuple[str, str]]:
-    """Number -> file name and statement, in order."""
-    found = sorted(
-        (entry.name, entry.read_text()) for entry in _SQL.iterdir() if entry.name.endswith(".sql")
-    )
-    return {int(name.split("_")[0]): (name, statement) for name, statement in found}
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file of ``sql/``: ``NNN_name.sql``."""
+
+    name: str
+    text: str
+
+    @property
+    def number(self) -> int:
+        return int(self.name.split("_")[0])
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
 
-def migrate(client: Client) -> None:
-    """Bring the database of a client up to date.
+def released() -> Sequence[Migration]:
+    """The migrations of this version, in order."""
+    return _scripts(*(entry.name for entry in _SQL.iterdir() if entry.name.endswith(".sql")))
+
+
+def views() -> Sequence[Migration]:
+    """The public views, in the order of their names."""
+    directory = _SQL.joinpath("views")
+    return _scripts(*(f"views/{entry.name}" for entry in directory.iterdir()))
+
+
+def query(name: str) -> str:
+    """The text of ``sql/queries/<name>.sql``.
+
+    Raises:
+        ValueError: the name is no plain word (it must not lead out of the folder).
+    """
+    if not re.fullmatch(r"\w+", name):
+        raise ValueError(f"a query's name is a plain word, got {name!r}")
+    return _SQL.joinpath("queries", f"{name}.sql").read_text(encoding="utf-8")
+
+
+def migrate(client: Client, migrations: Sequence[Migration], views: Sequence[Migration]) -> None:
+    """Bring the ledger up to date.
 
     Raises:
         StartupError: a newer version wrote it, or a released migration was changed.
     """
     client.command(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
-    client.database = DATABASE
     client.command(_LOG)
-    applied: dict[int, str] = dict(client.query("SELECT number, sha256 FROM schema_migrations").result_rows)  # type: ignore[arg-type]
-    known = migrations()
-    if unknown := sorted(applied.keys() - known.keys()):
+    applied = {
+        int(number): str(digest)
+        for number, digest in client.query(
+            "SELECT number, sha256 FROM spanledger.schema_migrations"
+        ).result_rows
+    }
+    known = {migration.number for migration in migrations}
+    if newer := sorted(applied.keys() - known):
         raise StartupError(
-            f"the ledger has schema version {unknown[-1]}, this spanledger knows {max(known)}",
+            f"the ledger has schema version {newer[-1]}, this spanledger knows up to {max(known)}",
             hint="Install the version that wrote it, or a newer one",
         )
-    for number, (name, statement) in known.items():
-        digest = hashlib.sha256(statement.encode()).hexdigest()
-        if applied.get(number, digest) != digest:
+    for migration in migrations:
+        if applied.get(migration.number, migration.sha256) != migration.sha256:
             raise StartupError(
-                f"migration {name} is not the one that made this ledger",
-                hint="Restore the file; a change of the schema is a new migration",
+                f"migration {migration.name} is not the one that made this ledger",
+                hint="Put the released file back; a change of the schema is a new migration",
             )
-        if number not in applied:
-            client.command(statement.rstrip().rstrip(";"))
-            client.insert(
-                "schema_migrations",
-                [[number, name, digest]],
-                column_names=["number", "name", "sha256"],
-                settings={"async_insert": 0},
+        if migration.number not in applied:
+            _run(client, migration)
+            client.command(
+                _LOGGED,
+                parameters={
+                    "number": migration.number,
+                    "name": migration.name,
+                    "sha256": migration.sha256,
+                },
             )
-    for entry in sorted(_SQL.joinpath("views").iterdir(), key=lambda entry: entry.name):
-        client.command(entry.read_text().rstrip().rstrip(";"))
+    for view in views:
+        _run(client, view)
+
+
+def _run(client: Client, script: Migration) -> None:
+    for statement in re.split(r";[ \t]*\n", script.text + "\n"):
+        if statement.strip():
+            client.command(statement)
+
+
+def _scripts(*names: str) -> Sequence[Migration]:
+    return [
+        Migration(name.split("/")[-1], _SQL.joinpath(name).read_text(encoding="utf-8"))
+        for name in sorted(names)
+    ]

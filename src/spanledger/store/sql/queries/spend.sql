@@ -1,15 +1,21 @@
--- What was spent today, this month (both UTC) and in the last 24 hours, as of {now}.
--- One row; a window without priced calls is 0. Unpriced calls add nothing.
+-- What was spent from {since} on by the calls that match every filter; 0 where there are none.
+-- Unpriced calls add nothing. A filter that is NULL lets everything pass, an empty one takes the
+-- calls that did not say. Every value is a typed parameter: no SQL is built from a filter.
 
-SELECT
-    ifNull(sumIf(cost_usd, start_time >= toStartOfDay({now:DateTime64(9, 'UTC')})
-        AND start_time < toStartOfDay({now:DateTime64(9, 'UTC')}) + INTERVAL 1 DAY), 0) AS today,
-    ifNull(sumIf(cost_usd, start_time >= toStartOfMonth({now:DateTime64(9, 'UTC')})
-        AND start_time < toStartOfMonth({now:DateTime64(9, 'UTC')}) + INTERVAL 1 MONTH), 0) AS month,
-    ifNull(sumIf(cost_usd, start_time > {now:DateTime64(9, 'UTC')} - INTERVAL 24 HOUR
-        AND start_time <= {now:DateTime64(9, 'UTC')}), 0) AS last_24h
+SELECT ifNull(sum(cost_usd), 0) AS spent_usd
 FROM spanledger.calls
-WHERE start_time >= least(
-    toDateTime64(toStartOfMonth({now:DateTime64(9, 'UTC')}), 9, 'UTC'),
-    {now:DateTime64(9, 'UTC')} - INTERVAL 24 HOUR
-)
+WHERE start_time >= {since:DateTime64(9, 'UTC')}
+    AND ({tenant:Nullable(String)} IS NULL OR tenant = {tenant:Nullable(String)})
+    AND ({service:Nullable(String)} IS NULL OR service = {service:Nullable(String)})
+    AND ({environment:Nullable(String)} IS NULL OR environment = {environment:Nullable(String)})
+    AND ({provider:Nullable(String)} IS NULL OR provider = {provider:Nullable(String)})
+    AND ({model:Nullable(String)} IS NULL OR model = {model:Nullable(String)})
+    AND ({user_id:Nullable(String)} IS NULL OR user_id = {user_id:Nullable(String)})
+    AND ({customer:Nullable(String)} IS NULL OR customer = {customer:Nullable(String)})
+    AND ({team:Nullable(String)} IS NULL OR team = {team:Nullable(String)})
+    AND ({project:Nullable(String)} IS NULL OR project = {project:Nullable(String)})
+    AND ({feature:Nullable(String)} IS NULL OR feature = {feature:Nullable(String)})
+    AND ({conversation_id:Nullable(String)} IS NULL OR conversation_id = {conversation_id:Nullable(String)})
+    AND ({agent:Nullable(String)} IS NULL OR agent = {agent:Nullable(String)})
+    AND ({workflow:Nullable(String)} IS NULL OR workflow = {workflow:Nullable(String)})
+    AND ({api_key_alias:Nullable(String)} IS NULL OR api_key_alias = {api_key_alias:Nullable(String)})
