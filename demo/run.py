@@ -185,7 +185,12 @@ def print_report(console: Console, ports: Ports, started: datetime) -> None:
 def print_addresses(console: Console, ports: Ports) -> None:
     """Print where to look next, as commands to paste."""
     query = "SELECT+model,sum(cost_usd)+FROM+calls+GROUP+BY+model+FORMAT+JSON"
+    program = Path(sys.executable).parent / "spanledger"
+    if program.is_relative_to(Path.cwd()):
+        program = program.relative_to(Path.cwd())
     places = {
+        "page": f"http://127.0.0.1:{ports.web}/",
+        "report": f"{program} report --url http://127.0.0.1:{ports.sql}",
         "SQL": f"curl 'http://127.0.0.1:{ports.sql}/?query={query}'",
         "metrics": f"curl -s http://127.0.0.1:{ports.web}/metrics | grep ^genai_",
         "Python": f"clickhouse_connect.get_client(host='127.0.0.1', port={ports.sql})",

@@ -110,6 +110,17 @@ def test_a_hostile_name_cannot_command_the_terminal_or_the_layout(
     assert max(map(len, text.splitlines())) <= 100
 
 
+def test_a_narrow_terminal_cuts_names_but_no_figure(answer: Summary) -> None:
+    console = Console(file=io.StringIO(), width=72)
+    console.print(render.summary(answer))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= 72
+    for figure in ("$1.0000", "≥ $0.7500", "$0.2500", "unpriced"):
+        assert figure in text
+    assert "$0.…" not in text
+
+
 def test_the_report_fits_a_hundred_columns(
     answer: Summary, printed: Callable[[Summary], str]
 ) -> None:

@@ -8,13 +8,13 @@ Never lets a name that came over the network command the terminal.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Final
 
 from rich import box
-from rich.console import Group as Stack, RenderableType
+from rich.console import Console, ConsoleOptions, Group as Stack, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
@@ -24,6 +24,7 @@ from spanledger.reports.summary import Group, Summary, Totals
 
 JSON_FORMAT: Final = "spanledger-summary/1"
 
+WIDE_CELLS: Final = 96  # from here on there is room for two tables side by side
 BAR_CELLS: Final = 8
 EIGHTHS: Final = " ▏▎▍▌▋▊▉"
 NAME_CELLS_MAX: Final = 26
@@ -36,26 +37,36 @@ DIM: Final = "dim"
 
 
 def summary(answer: Summary) -> RenderableType:
-    """Lay out the report for a terminal of about 100 columns."""
-    total = answer.totals
-    parts: list[RenderableType] = [_headline(answer)]
-    if total.calls:
-        parts.append(_models(answer.by_model, total))
-    small = [
-        _breakdown(what, groups, total)
-        for what, groups in (
-            ("feature", answer.by_feature),
-            ("user", answer.by_user),
-            ("customer", answer.by_customer),
-        )
-        if any(group.name for group in groups)
-    ]
-    if answer.unpriced:
-        small.append(_unpriced(answer))
-    pairs = Table.grid(padding=(0, 3))
-    for index in range(0, len(small), 2):
-        pairs.add_row(*small[index : index + 2])
-    return Padding(Stack(*parts, pairs), (0, 1))
+    """Lay out the report; it fits itself to the width it is printed at."""
+    return _Report(answer)
+
+
+@dataclass(frozen=True)
+class _Report:
+    answer: Summary
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        answer, total = self.answer, self.answer.totals
+        is_wide = options.max_width >= WIDE_CELLS
+        parts: list[RenderableType] = [_headline(answer)]
+        if total.calls:
+            parts.append(_models(answer.by_model, total, bars=is_wide))
+        small = [
+            _breakdown(what, groups, total)
+            for what, groups in (
+                ("feature", answer.by_feature),
+                ("user", answer.by_user),
+                ("customer", answer.by_customer),
+            )
+            if any(group.name for group in groups)
+        ]
+        if answer.unpriced:
+            small.append(_unpriced(answer))
+        side_by_side = 2 if is_wide else 1
+        rows = Table.grid(padding=(0, 3))
+        for index in range(0, len(small), side_by_side):
+            rows.add_row(*small[index : index + side_by_side])
+        yield Padding(Stack(*parts, rows), (0, 1))
 
 
 def summary_json(answer: Summary) -> str:
@@ -160,12 +171,12 @@ def _tokens(total: Totals) -> str:
     return f"{inputs}, {outputs}"
 
 
-def _models(groups: Sequence[Group], total: Totals) -> RenderableType:
+def _models(groups: Sequence[Group], total: Totals, *, bars: bool) -> RenderableType:
     table = _table("model")
-    table.add_column("paid to", style=DIM, no_wrap=True)
+    table.add_column("paid to", style=DIM, overflow="ellipsis")
     for heading in ("calls", "input", "cached", "output"):
         table.add_column(heading, justify="right", no_wrap=True)
-    _add_cost_columns(table)
+    _add_cost_columns(table, bars=bars)
     for group in groups:
         cached = group.cache_read_tokens + group.cache_write_tokens
         table.add_row(
@@ -173,7 +184,7 @@ def _models(groups: Sequence[Group], total: Totals) -> RenderableType:
             safe(group.provider, cells_max=PROVIDER_CELLS_MAX),
             f"{group.calls:,}",
             *(_or_dash(count) for count in (group.input_tokens, cached, group.output_tokens)),
-            *_cost_cells(group, groups[0], total),
+            *_cost_cells(group, groups[0], total)[: 2 if bars else 1],
         )
     _add_others(table, groups, total, cells_between=3)
     return _spaced(table)
@@ -182,7 +193,7 @@ def _models(groups: Sequence[Group], total: Totals) -> RenderableType:
 def _breakdown(what: str, groups: Sequence[Group], total: Totals) -> RenderableType:
     table = _table(what)
     table.add_column("calls", justify="right", no_wrap=True)
-    _add_cost_columns(table)
+    _add_cost_columns(table, bars=True)
     for group in groups:
         name = safe(group.name, cells_max=SMALL_NAME_CELLS_MAX)
         table.add_row(name, f"{group.calls:,}", *_cost_cells(group, groups[0], total))
@@ -192,7 +203,7 @@ def _breakdown(what: str, groups: Sequence[Group], total: Totals) -> RenderableT
 
 def _unpriced(answer: Summary) -> RenderableType:
     table = _table("unpriced")
-    table.add_column("why", no_wrap=True)
+    table.add_column("why", overflow="ellipsis")
     table.add_column("calls", justify="right", no_wrap=True)
     table.add_column("tokens", justify="right", no_wrap=True)
     for group in answer.unpriced:
@@ -207,7 +218,8 @@ def _unpriced(answer: Summary) -> RenderableType:
 
 def _table(first_column: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, header_style=DIM, padding=(0, 1))
-    table.add_column(Text(first_column, style="bold not dim"), no_wrap=True)
+    # Where the terminal is narrow the names give way: a cut name is a pity, a cut figure wrong.
+    table.add_column(Text(first_column, style="bold not dim"), overflow="ellipsis")
     return table
 
 
@@ -215,9 +227,10 @@ def _spaced(table: Table) -> RenderableType:
     return Padding(table, (1, 0, 0, 0))
 
 
-def _add_cost_columns(table: Table) -> None:
+def _add_cost_columns(table: Table, *, bars: bool) -> None:
     table.add_column("cost", justify="right", no_wrap=True)
-    table.add_column("", width=BAR_CELLS, no_wrap=True)
+    if bars:
+        table.add_column("", width=BAR_CELLS, no_wrap=True)
 
 
 def _cost_cells(group: Group, dearest: Group, total: Totals) -> tuple[Text, Text]:
@@ -247,7 +260,7 @@ def _add_others(table: Table, groups: Sequence[Group], total: Totals, cells_betw
     cost = money((total.cost_usd or Decimal(0)) - shown, decimals_for(total.cost_usd))
     before = [""] if cells_between else []  # the payer stands before the number of calls
     between = [""] * cells_between
-    table.add_row(Text("others", style=DIM), *before, f"{calls:,}", *between, cost, "")
+    table.add_row(Text("others", style=DIM), *before, f"{calls:,}", *between, cost)
 
 
 def _count(calls: int) -> str:

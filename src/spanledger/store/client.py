@@ -11,6 +11,7 @@ within one insert to FINAL (``optimize_on_insert=0``) is what saves the other 10
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -54,6 +55,10 @@ _READ: Final[Settings] = {
 
 # One insert touches at most 100 partitions (months), or the engine refuses all of it.
 _PARTITIONS_MAX: Final = 100
+
+# Whoever reads has a readonly handle; asked again until the read has noticed.
+_KILL_READS: Final = "KILL QUERY WHERE Settings['readonly'] != '' ASYNC"
+_PATIENCE_S: Final = 0.2
 
 # The columns of `calls` that a sum can be narrowed by; parameters of queries/spend.sql.
 DIMENSIONS: Final = (
@@ -126,9 +131,6 @@ class Store:
         self._sessions.append(session)
         return session
 
-    def handle(self, settings: Settings) -> Any:
-        return self._connect(settings, DATABASE)
-
     def insert(self, entries: pa.Table) -> None:
         """Add entries (``ENTRIES_ARROW``); they are in the ledger when this returns.
 
@@ -199,9 +201,13 @@ class Store:
             return False
 
     def close(self) -> None:
-        """Wait for calls under way and end every session; the last one closes the engine."""
+        """Stop reads under way, wait for an insert under way, end every session and the engine."""
+        killer = Session(lambda: self._connect({}, None))
         for session in self._sessions:
-            session.close()
+            while not session.close(timeout_s=_PATIENCE_S):
+                with suppress(ClickHouseError):
+                    killer.run(lambda client: client.command(_KILL_READS))
+        killer.close()
 
 
 def _bindable(value: Any) -> Any:

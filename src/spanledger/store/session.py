@@ -84,11 +84,16 @@ class Session:
                 self._drop()
                 raise
 
-    def close(self) -> None:
-        """Wait for a call under way, then close the handle."""
-        with self._lock:
-            self._closed = True
+    def close(self, timeout_s: float = -1) -> bool:
+        """Let no further call begin and close the handle; False if one under way lasts longer."""
+        self._closed = True
+        if not self._lock.acquire(timeout=timeout_s):
+            return False
+        try:
             self._drop()
+        finally:
+            self._lock.release()
+        return True
 
     def _drop(self) -> None:
         if self._client is not None:

@@ -41,6 +41,7 @@ _COMPRESS_BYTES_MIN: Final = 4_096
 
 _UNKNOWN_DATABASE: Final = 81
 _TOO_MANY_QUERIES: Final = 202
+_UNKNOWN: Final = 1002
 _STATUS: Final = {
     **dict.fromkeys((36, 42, 43, 44, 46, 47, 53, 62, 131, 215, 396, 456), 400),
     **dict.fromkeys((60, 81), 404),
@@ -126,7 +127,7 @@ class _Front:
         except Refused as refused:
             raise _Fault(refused.code, str(refused)) from refused
         except ClickHouseError as error:
-            raise _Fault(getattr(error, "code", None) or 1002, str(error)) from error
+            raise _Fault(getattr(error, "code", None) or _UNKNOWN, _spoken(error)) from error
         except StoreUnavailable as error:
             raise _Fault(_TOO_MANY_QUERIES, f"The ledger cannot answer: {error}", 503) from error
         finally:
@@ -227,6 +228,11 @@ def _encoded(body: bytes, request: Request, headers: dict[str, str]) -> bytes:
             headers["Content-Encoding"] = encoding
             return bytes(pa.compress(body, codec=codec, asbytes=True))
     return body
+
+
+def _spoken(error: ClickHouseError) -> str:
+    """The engine's words, without the places of this machine that a damaged part names."""
+    return re.sub(r"(?:/[^\s/:'\"(),]+){2,}/?", "(a path)", str(error))
 
 
 def _query_id(asked: str) -> str:
