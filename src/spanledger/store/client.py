@@ -120,6 +120,9 @@ class Store:
         session = Session(lambda: self._connect({}, None))
         try:
             session.run(lambda client: migrate(client, released(), views()))
+            # Ours are opened before this one is closed: with its last handle the engine ends.
+            for ours in self._sessions:
+                ours.run(lambda client: client.command("SELECT 1"))
         except ClickHouseError as error:
             raise unavailable(error) from error
         finally:

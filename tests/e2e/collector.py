@@ -1,0 +1,124 @@
+"""A real collector in its own process, on free ports, ended by its test."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import clickhouse_connect
+
+LISTENERS = {"OTLP/gRPC": "otlp.grpc", "OTLP/HTTP": "otlp.http", "web": "web", "SQL": "sql"}
+START_SECONDS_MAX = 30
+STOP_SECONDS_MAX = 10  # what the service promises
+
+
+class Collector:
+    """`spanledger serve` and what it said."""
+
+    def __init__(self, data_dir: Path, *options: str, **listeners: str) -> None:
+        command = [sys.executable, "-m", "spanledger", "serve", "--data-dir", str(data_dir)]
+        for key in LISTENERS.values():
+            address = listeners.get(key.replace(".", "_"), "127.0.0.1:0")
+            command += ["--set", f"{key}.listen={address}"]
+        self.log = data_dir.with_suffix(".log")
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, *options], stdout=subprocess.PIPE, stderr=log, text=True
+            )
+        self.addresses: dict[str, str] = {}
+        for line in self.process.stdout or ():
+            if match := re.match(r"\s+(\S+)\s+(\S+:\d+)$", line):
+                self.addresses[match[1]] = match[2]
+            if line.lstrip().startswith("data"):
+                break
+
+    def wait_ready(self) -> "Collector":
+        for _ in range(START_SECONDS_MAX * 20):
+            if self.get("web", "/readyz")[0] == 200:
+                return self
+            try:
+                self.process.wait(0.05)
+            except subprocess.TimeoutExpired:
+                continue
+            break
+        raise AssertionError(f"not ready: {self.log.read_text()}")
+
+    def get(
+        self, listener: str, path: str, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, str]:
+        url = f"http://{self.addresses[listener]}{path}"
+        return _fetch(urllib.request.Request(url, headers=dict(headers or {})))
+
+    def post(self, body: bytes, content_type: str = "application/x-protobuf") -> tuple[int, bytes]:
+        url = f"http://{self.addresses['OTLP/HTTP']}/v1/traces"
+        headers = {"content-type": content_type}
+        try:
+            with urllib.request.urlopen(
+                urllib.request.Request(url, body, headers), timeout=10
+            ) as r:
+                return r.status, r.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def rows(self, sql: str) -> Sequence[Sequence[Any]]:
+        host, port = self.addresses["SQL"].rsplit(":", 1)
+        client = clickhouse_connect.get_client(host=host, port=int(port))
+        try:
+            return client.query(sql).result_rows
+        finally:
+            client.close()
+
+    def wait_calls(self, count: int) -> None:
+        for _ in range(200):
+            if self.rows("SELECT count() FROM calls")[0][0] >= count:
+                return
+            self.sleep(0.05)
+        raise AssertionError(f"{self.rows('SELECT count() FROM calls')} of {count} calls")
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that have the labels."""
+        wanted = [f"{key}={json.dumps(value)}" for key, value in labels.items()]
+        lines = self.get("web", "/metrics")[1].splitlines()
+        return sum(
+            float(line.rsplit(" ", 1)[1])
+            for line in lines
+            if re.match(rf"{name}[ {{]", line) and all(label in line for label in wanted)
+        )
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but not for a process that has ended."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return
+        raise AssertionError(f"the collector ended: {self.log.read_text()}")
+
+    def stop(self, signal_number: int = signal.SIGTERM) -> int:
+        """Ask it to end; the exit code, -9 if it had to be killed."""
+        if self.process.poll() is None:
+            os.kill(self.process.pid, signal_number)
+        try:
+            self.process.wait(STOP_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(5)
+        if self.process.stdout:
+            self.process.stdout.close()
+        return self.process.returncode
+
+
+def _fetch(request: urllib.request.Request) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
