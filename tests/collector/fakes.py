@@ -69,6 +69,9 @@ class MemoryJournal:
         return [span_id for batch in self.batches for span_id in batch["span_id"].to_pylist()]
 
 
+RECORDED_NS = 1_790_000_000_000_000_000
+
+
 def unpriced(calls: pl.DataFrame) -> pl.DataFrame:
     """A price function that knows no price."""
     nothing = {name: pl.lit(None, dtype).alias(name) for name, dtype in ENTRIES.items()}
@@ -78,6 +81,7 @@ def unpriced(calls: pl.DataFrame) -> pl.DataFrame:
         "leg": pl.lit(0, pl.UInt8),
         "calls": pl.lit(1, pl.Int8),
         "cost_class": pl.lit("unpriced"),
+        "known_at": pl.lit(RECORDED_NS, pl.Int64).cast(ENTRIES["known_at"]),
     }
     return calls.select(
         pl.col(name) if name in calls.columns else charge.get(name, nothing[name]).alias(name)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from fakes import Meters, unpriced
+from fakes import RECORDED_NS, Meters, unpriced
 from otlp_requests import Span, chat, request
 
 from spanledger.collector.journal import Journal
@@ -157,15 +157,15 @@ def test_a_crash_between_commit_and_mark_stores_nothing_twice(bench: Bench) -> N
 
 
 def test_lag_is_zero_when_the_ledger_is_level_and_grows_while_it_is_not(bench: Bench) -> None:
-    now = [100.0]
-    writer = bench.writer(clock=lambda: now[0])
+    now_ns = [0]
+    writer = bench.writer(clock_ns=lambda: now_ns[0])
     assert writer.lag_seconds() == 0
     bench.store.failures = [StoreUnavailable("down")] * 1_000
     bench.journal.append(batch(chat()))
     deadline = threading.Event()
     while not bench.meters.up:
         assert not deadline.wait(0.01)
-    now[0] += 7
+    now_ns[0] = RECORDED_NS + 7 * 10**9
     assert writer.lag_seconds() == 7
     bench.store.failures = []
     assert writer.close(15)

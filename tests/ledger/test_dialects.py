@@ -63,6 +63,13 @@ def test_a_span_without_model_and_usage_is_not_a_call() -> None:
     assert normalised(span).not_calls == {"no_model_no_usage": 1}
 
 
+def test_counting_tokens_is_no_call_whatever_it_names() -> None:
+    span = Span(
+        {"gen_ai.request.model": "claude-sonnet-4-5"}, name="anthropic.messages.count_tokens"
+    )
+    assert normalised(span).not_calls == {"free": 1}
+
+
 def test_a_model_name_beyond_its_bound_is_rejected() -> None:
     longest = "m" * MODEL_NAME_BYTES_MAX
     assert normalised(chat(longest)).calls["request_model"].to_list() == [longest]

@@ -1,7 +1,6 @@
 """The store: what goes in comes out, once, and errors say whether to try again."""
 
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -19,7 +18,6 @@ from spanledger.errors import StartupError
 from spanledger.ledger.schema import ENTRIES, ENTRIES_ARROW
 from spanledger.store.client import DIMENSIONS, Store
 from spanledger.store.errors import BadRows, StoreUnavailable
-from spanledger.store.session import Session
 
 
 def rows(store: Store, sql: str) -> Any:
@@ -27,7 +25,8 @@ def rows(store: Store, sql: str) -> Any:
 
 
 def calls(store: Store, columns: str = "span_id, cost_usd, known_at") -> Any:
-    return rows(store, f"SELECT {columns} FROM calls ORDER BY span_id, start_time")
+    sql = f"SELECT {columns} FROM calls ORDER BY span_id, start_time"  # noqa: S608 - ours
+    return rows(store, sql)
 
 
 # --- what is stored -----------------------------------------------------------------------------
@@ -64,9 +63,8 @@ def test_an_entry_comes_back_to_the_last_digit(store: Store) -> None:
     put = entries(full, entry(8))
     store.insert(put)
     columns = ", ".join(ENTRIES_ARROW.names)
-    got = store.open_session({}).run(
-        lambda client: client.query_arrow(f"SELECT {columns} FROM entries ORDER BY span_id")
-    )
+    sql = f"SELECT {columns} FROM entries ORDER BY span_id"  # noqa: S608 - our own names
+    got = store.open_session({}).run(lambda client: client.query_arrow(sql))
     assert got.cast(ENTRIES_ARROW).to_pylist() == put.to_pylist()
 
 
@@ -298,12 +296,11 @@ def test_a_closed_store_is_unavailable(tmp_path: Path) -> None:
     store.close()
     store.close()
     assert not store.ping()
-    attempts: list[Callable[[], object]] = [
+    for attempt in (
         lambda: store.insert(entries(entry())),
         lambda: store.known(entries(entry())),
         lambda: store.query("health"),
-    ]
-    for attempt in attempts:
+    ):
         with pytest.raises(StoreUnavailable, match="closed"):
             attempt()
 
@@ -333,7 +330,7 @@ def test_closing_ends_a_query_that_would_run_for_hours(tmp_path: Path) -> None:
 
 
 def test_a_handle_that_has_seen_an_error_answers_the_next_query_alone(store: Store) -> None:
-    session: Session = store.open_session({"max_result_rows": 10_000})
+    session = store.open_session({"max_result_rows": 10_000})
     too_many = "SELECT number FROM numbers(1000000)"
     with pytest.raises(Exception, match="TOO_MANY_ROWS_OR_BYTES"):
         session.run(lambda client: client.raw_query(too_many))

@@ -21,6 +21,7 @@ from typing import Final, Protocol
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from spanledger.collector.journal import Journal
 from spanledger.store.errors import BadRows, StoreUnavailable
@@ -30,7 +31,7 @@ _log: Final = logging.getLogger(__name__)
 KEY: Final = ("tenant", "trace_id", "span_id", "kind", "run", "leg")
 
 _IDLE_S: Final = 0.5  # how soon an idle writer notices that it is to close
-_RETIRE_S: Final = 10.0  # a segment lasts seconds under load, so this keeps few too many
+_RETIRE_NS: Final = 10_000_000_000  # a segment lasts seconds under load, so this keeps few too many
 _PAUSE_S_MIN: Final = 0.1
 _PAUSE_S_MAX: Final = 10.0  # an outage's end is noticed within this time
 
@@ -82,7 +83,7 @@ class Writer:
         *,
         batch_rows_max: int,
         batch_wait_ms: int,
-        clock: Callable[[], float] = time.monotonic,
+        clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         """``batch_wait_ms``: how long a first row waits for company; inserts love company."""
         self._journal = journal
@@ -91,10 +92,10 @@ class Writer:
         self._dead = dead
         self._batch_rows_max = batch_rows_max
         self._batch_wait_s = batch_wait_ms / 1_000
-        self._clock = clock
-        self._behind_since: float | None = None
+        self._clock_ns = clock_ns
+        self._oldest_ns: int | None = None  # known_at of the oldest row of the batch at work
         self._rows_lost = 0
-        self._retire_at = clock()
+        self._retire_at_ns = clock_ns()
         self._closing = threading.Event()
         self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -112,9 +113,9 @@ class Writer:
         return not self._journal.pending_rows
 
     def lag_seconds(self) -> float:
-        """How long the ledger has been behind the journal; 0 when it is not."""
-        since = self._behind_since
-        return 0.0 if since is None else self._clock() - since
+        """Age of the oldest entry that is not in the ledger yet; 0 when all are."""
+        oldest_ns = self._oldest_ns
+        return 0.0 if oldest_ns is None else max(self._clock_ns() - oldest_ns, 0) / 1e9
 
     def _run(self) -> None:
         position = self._journal.mark
@@ -122,12 +123,10 @@ class Writer:
             self._keep_house()
             try:
                 if not self._journal.wait(position, 0 if self._closing.is_set() else _IDLE_S):
-                    self._behind_since = None
+                    self._oldest_ns = None
                     if self._closing.is_set():
                         return
                     continue
-                if self._behind_since is None:
-                    self._behind_since = self._clock()
                 self._closing.wait(self._batch_wait_s)
                 batches, end = self._journal.read(position, self._batch_rows_max)
             except OSError as error:  # such as too many open files: it passes or a person helps
@@ -136,8 +135,11 @@ class Writer:
                 continue
             # An older version's segment lacks newer columns: they are null, then the defaults.
             tables = [pa.Table.from_batches([batch]) for batch in batches]
-            if tables and not self._persist(pa.concat_tables(tables, promote_options="default")):
-                return
+            if tables:
+                entries = pa.concat_tables(tables, promote_options="default")
+                self._oldest_ns = pc.min(entries["known_at"]).value
+                if not self._persist(entries):
+                    return
             self._journal.move_mark(end)
             position = end
 
@@ -146,8 +148,8 @@ class Writer:
         if (lost := self._journal.rows_lost - self._rows_lost) > 0:
             self._rows_lost += lost
             self._meters.dead("journal_damaged", lost)
-        if self._clock() >= self._retire_at:
-            self._retire_at = self._clock() + _RETIRE_S
+        if self._clock_ns() >= self._retire_at_ns:
+            self._retire_at_ns = self._clock_ns() + _RETIRE_NS
             self._journal.retire()
 
     def _persist(self, entries: pa.Table) -> bool:

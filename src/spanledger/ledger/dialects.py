@@ -129,6 +129,9 @@ AGGREGATES: Final = (
     "retrieval",
 )
 
+# Calls of the provider that cost nothing and may name no operation, by the end of the span's name.
+FREE: Final = ("count_tokens",)
+
 # Old names of a payer to the value that gen_ai.provider.name has for it today.
 PROVIDERS: Final[Mapping[str, str]] = {
     "az.ai.inference": "azure.ai.inference",
@@ -149,6 +152,9 @@ class Scope:
 
 
 SCOPES: Final[Mapping[str, Scope]] = {
+    # The Anthropic SDK's own spans; they have the split of cache writes by time to live.
+    "com.anthropic.sdk.python": Scope(),
+    "com.anthropic.sdk.python.bedrock": Scope(),
     "opentelemetry.instrumentation.genai.openai": Scope(),
     "opentelemetry.instrumentation.genai.anthropic": Scope(),
     "opentelemetry.instrumentation.google_genai": Scope(),
@@ -157,7 +163,7 @@ SCOPES: Final[Mapping[str, Scope]] = {
     "opentelemetry.instrumentation.botocore.bedrock-runtime": Scope(input_includes_cache=False),
 }
 
-NOT_A_CALL: Final = ("not_genai", "aggregate", "no_model_no_usage")
+NOT_A_CALL: Final = ("not_genai", "aggregate", "free", "no_model_no_usage")
 REJECTS: Final = (*SPAN_REJECTS, "model_name_too_long")
 
 _COUNTS: Final = tuple(name for name, field in FIELDS.items() if field.kind is Kind.COUNT)
@@ -267,6 +273,8 @@ def _fate() -> list[pl.Expr]:
         .then(pl.lit("not_genai"))
         .when(pl.col("operation").is_in(AGGREGATES))
         .then(pl.lit("aggregate"))
+        .when(pl.any_horizontal(pl.col("name").str.ends_with(name) for name in FREE))
+        .then(pl.lit("free"))
         .when(~pl.col("has_model") & ~pl.col("has_usage"))
         .then(pl.lit("no_model_no_usage"))
     )
