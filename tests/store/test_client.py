@@ -21,7 +21,7 @@ from spanledger.store.errors import BadRows, StoreUnavailable
 
 
 def rows(store: Store, sql: str) -> Any:
-    return store.open_session({}).run(lambda client: client.query(sql).result_rows)
+    return store._writing.run(lambda client: client.query(sql).result_rows)
 
 
 def calls(store: Store, columns: str = "span_id, cost_usd, known_at") -> Any:
@@ -64,7 +64,7 @@ def test_an_entry_comes_back_to_the_last_digit(store: Store) -> None:
     store.insert(put)
     columns = ", ".join(ENTRIES_ARROW.names)
     sql = f"SELECT {columns} FROM entries ORDER BY span_id"  # noqa: S608 - our own names
-    got = store.open_session({}).run(lambda client: client.query_arrow(sql))
+    got = store._writing.run(lambda client: client.query_arrow(sql))
     assert got.cast(ENTRIES_ARROW).to_pylist() == put.to_pylist()
 
 
@@ -106,7 +106,7 @@ def test_of_two_deliveries_the_one_that_was_known_first_stays(
     else:
         store.insert(entries(*deliveries))
     if merged:
-        store.open_session({}).run(lambda client: client.command("OPTIMIZE TABLE entries FINAL"))
+        store._writing.run(lambda client: client.command("OPTIMIZE TABLE entries FINAL"))
     assert calls(store) == [("0000000000000001", Decimal(1), NOON.replace(tzinfo=None))]
 
 
@@ -157,7 +157,7 @@ deliveries = st.lists(st.tuples(st.integers(0, 3), moments, st.sampled_from("ab"
 def test_known_is_what_the_ledger_holds_however_batched(
     store: Store, batches: list[list[tuple[int, datetime, str]]]
 ) -> None:
-    store.open_session({}).run(lambda client: client.command("TRUNCATE TABLE entries"))
+    store._writing.run(lambda client: client.command("TRUNCATE TABLE entries"))
     held: set[tuple[int, datetime, str]] = set()
     for batch in batches:
         expected = []

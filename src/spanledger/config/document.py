@@ -27,7 +27,10 @@ _CORE: Final = "tag:yaml.org,2002:"
 # What plain YAML resolves to; a date, a lone "=" and "<<" are taken for the text they are.
 _TAGS: Final = frozenset(
     _CORE + kind
-    for kind in ("map", "seq", "str", "null", "bool", "int", "float", "timestamp", "value", "merge")
+    for kind in (
+        *("map", "seq", "str", "null", "bool", "int", "float"),
+        *("timestamp", "value", "merge"),
+    )
 )
 # `$$` first, so that `$${env:X}` stays a text; any other `${` is a typing error.
 _REFERENCE: Final = re.compile(

@@ -27,6 +27,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import zip_longest
 from typing import Any, Final
 
 from clickhouse_connect.driver.client import Client
@@ -201,7 +202,7 @@ class Guard:
 
     def _examine_words(self, sql: str) -> None:
         tokens = [match for match in _TOKEN.finditer(sql) if not match[0].isspace()]
-        for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+        for token, following in zip_longest(tokens, tokens[1:]):
             quoted, word = token[1], token[2]
             if quoted is not None and ("\\" in quoted or not quoted.isprintable()):
                 raise Refused(ACCESS_DENIED, "Names with escapes or control characters are refused")
