@@ -53,8 +53,8 @@ HARMLESS = [
     "SELECT model, sum(cost_usd) FROM calls GROUP BY model ORDER BY 2 DESC NULLS LAST LIMIT 3",
     "SELECT * FROM spanledger.calls WHERE start_time >= now() - INTERVAL 1 DAY",
     "SELECT count(*), count(DISTINCT user_id), sumIf(cost_usd, status = 'ok') FROM calls",
-    "SELECT toStartOfHour(start_time) AS t, quantilesExactIf(0.5, 0.9)(duration_ms, 1) FROM calls"
-    + " GROUP BY t WITH ROLLUP HAVING count() > 0 ORDER BY t WITH FILL STEP toIntervalHour(1)",
+    """SELECT toStartOfHour(start_time) AS t, quantilesExactIf(0.5, 0.9)(duration_ms, 1) FROM calls
+        GROUP BY t WITH ROLLUP HAVING count() > 0 ORDER BY t WITH FILL STEP toIntervalHour(1)""",
     "WITH top AS (SELECT user_id FROM calls GROUP BY 1) SELECT * FROM calls WHERE user_id IN top",
     "SELECT arrayMap(x -> upper(x), lines.unit), lines.amount_usd[1], attributes['a'] FROM calls",
     "SELECT sum(cost_usd) OVER (PARTITION BY model ORDER BY user_id ROWS 2 PRECEDING) FROM calls",

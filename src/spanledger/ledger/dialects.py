@@ -5,11 +5,9 @@ reject with a reason; what a span becomes depends on that span alone. Usage leav
 canonical units of genai-prices: input includes cache reads and writes, output includes reasoning.
 Never sums two spellings of one fact (the first that is present wins), never guesses in silence.
 
-This is a table: ``FIELDS`` says where a fact is read, ``SCOPES`` what an instrumentation is known
-to mean by its numbers, ``AGGREGATES`` which operations repeat what their children report. A new
-dialect is new rows. Names: OpenTelemetry GenAI semantic conventions, old and new
-(gen_ai.system became gen_ai.provider.name in 1.37, prompt/completion_tokens became
-input/output_tokens in 1.28, cache_creation became cache_write in 2026).
+The rules are here, what they know of each instrumentation is rows in ``dialect_table``: ``FIELDS``
+says where a fact is read, ``SCOPES`` what an instrumentation means by its numbers, ``KINDS`` and
+``AGGREGATES`` which spans repeat what their children report.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,149 +17,21 @@ from typing import Final
 
 import polars as pl
 
-from spanledger.ledger.limits import MODEL_NAME_BYTES_MAX
+from spanledger.ledger.dialect_table import (
+    AGGREGATES,
+    API_OF_PROVIDER,
+    BEDROCK_MODEL,
+    FIELDS,
+    FREE,
+    KEPT,
+    KINDS,
+    PROVIDERS,
+    SCOPES,
+    Spelling,
+)
+from spanledger.ledger.limits import MODEL_NAME_BYTES_MAX, QUANTITY_MAX
 from spanledger.ledger.otlp import ATTRIBUTE, REJECTS as SPAN_REJECTS, RESOURCE, AttributeKeys, Kind
 from spanledger.ledger.schema import CALLS, MONEY, QUANTITY_MAP, USAGE_COLUMNS
-
-
-@dataclass(frozen=True)
-class Field:
-    """Where a fact is read: names in order of trust, on the span, then on the resource."""
-
-    names: tuple[str, ...] = ()
-    resource: tuple[str, ...] = ()
-    kind: Kind = Kind.TEXT
-
-
-def _text(*names: str, resource: Sequence[str] = ()) -> Field:
-    return Field(names, tuple(resource))
-
-
-def _count(*names: str) -> Field:
-    return Field(names, kind=Kind.COUNT)
-
-
-FIELDS: Final[Mapping[str, Field]] = {
-    "service": _text(resource=["service.name"]),
-    "environment": _text(resource=["deployment.environment.name", "deployment.environment"]),
-    "provider": _text("gen_ai.provider.name", "gen_ai.system"),
-    "request_model": _text("gen_ai.request.model"),
-    "response_model": _text("gen_ai.response.model"),
-    "operation": _text("gen_ai.operation.name"),
-    "user_id": _text("user.id", "enduser.id", "gen_ai.request.user"),
-    "customer": _text("spanledger.customer", "customer.id", resource=["spanledger.customer"]),
-    "team": _text("spanledger.team", "team.id", resource=["spanledger.team", "team"]),
-    "project": _text("spanledger.project", resource=["spanledger.project", "service.namespace"]),
-    "feature": _text("spanledger.feature", resource=["spanledger.feature"]),
-    "conversation_id": _text("gen_ai.conversation.id", "session.id"),
-    "agent": _text("gen_ai.agent.name"),
-    "workflow": _text("gen_ai.workflow.name"),
-    "api_key_alias": _text("spanledger.api_key_alias", resource=["spanledger.api_key_alias"]),
-    # The tier of the response, never the requested one (PRICING rule 3).
-    "service_tier": _text(
-        "openai.response.service_tier",
-        "gen_ai.openai.response.service_tier",
-        "anthropic.response.service_tier",
-        "gen_ai.response.service_tier",
-    ),
-    "response_id": _text("gen_ai.response.id"),
-    "error_type": _text("error.type"),
-    "time_to_first_token_s": Field(("gen_ai.response.time_to_first_chunk",), kind=Kind.NUMBER),
-    "cost_reported": Field(("gen_ai.usage.cost.amount", "gen_ai.usage.cost"), kind=Kind.NUMBER),
-    "input_tokens": _count("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"),
-    "output_tokens": _count("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"),
-    "cache_read_tokens": _count(
-        "gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens"
-    ),
-    "cache_write_tokens": _count(
-        "gen_ai.usage.cache_write.input_tokens",
-        "gen_ai.usage.cache_creation.input_tokens",
-        "gen_ai.usage.cache_creation_input_tokens",
-        "gen_ai.usage.cache_write_input_tokens",
-    ),
-    "cache_write_5m_tokens": _count("anthropic.usage.cache_creation.ephemeral_5m_input_tokens"),
-    "cache_write_1h_tokens": _count("anthropic.usage.cache_creation.ephemeral_1h_input_tokens"),
-    "output_reasoning_tokens": _count(
-        "gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens"
-    ),
-    "input_audio_tokens": _count("gen_ai.usage.audio.input_tokens"),
-    "output_audio_tokens": _count("gen_ai.usage.audio.output_tokens"),
-    "cache_audio_read_tokens": _count("gen_ai.usage.audio.cache_read.input_tokens"),
-    "input_image_tokens": _count("gen_ai.usage.image.input_tokens"),
-    "output_image_tokens": _count("gen_ai.usage.image.output_tokens"),
-    # Not a usage of its own: it decides whether input includes the cached tokens.
-    "total_tokens": _count("gen_ai.usage.total_tokens"),
-}
-
-# Kept as text beside the columns. Parameters and ids; nothing that holds what was said.
-KEPT: Final = (
-    "aws.bedrock.guardrail.id",
-    "gen_ai.output.type",
-    "gen_ai.prompt.name",
-    "gen_ai.prompt.version",
-    "gen_ai.request.choice.count",
-    "gen_ai.request.max_tokens",
-    "gen_ai.request.reasoning.level",
-    "gen_ai.request.seed",
-    "gen_ai.request.stream",
-    "gen_ai.request.temperature",
-    "gen_ai.request.top_k",
-    "gen_ai.request.top_p",
-    "gen_ai.response.finish_reasons",
-    "http.request.resend_count",
-    "openai.api.type",
-    "openai.request.service_tier",
-    "server.address",
-    "server.port",
-)
-
-# Operations that repeat the usage of the calls below them, or that bill nothing themselves.
-AGGREGATES: Final = (
-    "chain",
-    "count_tokens",
-    "create_agent",
-    "execute_tool",
-    "fetch_response",
-    "framework",
-    "invoke_agent",
-    "invoke_workflow",
-    "plan",
-    "retrieval",
-)
-
-# Calls of the provider that cost nothing and may name no operation, by the end of the span's name.
-FREE: Final = ("count_tokens",)
-
-# Old names of a payer to the value that gen_ai.provider.name has for it today.
-PROVIDERS: Final[Mapping[str, str]] = {
-    "az.ai.inference": "azure.ai.inference",
-    "az.ai.openai": "azure.ai.openai",
-    "bedrock": "aws.bedrock",
-    "gemini": "gcp.gemini",
-    "vertex_ai": "gcp.vertex_ai",
-    "xai": "x_ai",
-}
-
-
-@dataclass(frozen=True)
-class Scope:
-    """What an instrumentation is known to mean by its numbers."""
-
-    input_includes_cache: bool = True
-    loses_cache: bool = False
-
-
-SCOPES: Final[Mapping[str, Scope]] = {
-    # The Anthropic SDK's own spans; they have the split of cache writes by time to live.
-    "com.anthropic.sdk.python": Scope(),
-    "com.anthropic.sdk.python.bedrock": Scope(),
-    "opentelemetry.instrumentation.genai.openai": Scope(),
-    "opentelemetry.instrumentation.genai.anthropic": Scope(),
-    "opentelemetry.instrumentation.google_genai": Scope(),
-    "opentelemetry.instrumentation.openai_v2": Scope(loses_cache=True),
-    # Converse reports what Bedrock reports: input without cache reads and writes.
-    "opentelemetry.instrumentation.botocore.bedrock-runtime": Scope(input_includes_cache=False),
-}
 
 NOT_A_CALL: Final = ("not_genai", "aggregate", "free", "no_model_no_usage")
 REJECTS: Final = (*SPAN_REJECTS, "model_name_too_long")
@@ -185,9 +55,23 @@ class Normalised:
 def attribute_keys(kept_too: Iterable[str] = ()) -> AttributeKeys:
     """The attributes to read from spans: those of ``FIELDS``, those kept, and the user's own."""
     kinds = dict.fromkeys((*KEPT, *kept_too), Kind.KEEP)
+    kinds.update(dict.fromkeys(KINDS, Kind.TEXT))
     for field in FIELDS.values():
-        kinds.update(dict.fromkeys((*field.names, *field.resource), field.kind))
+        kinds.update(dict.fromkeys(field.resource, field.kind))
+        for spelling in field.names:
+            for name in (spelling,) if isinstance(spelling, str) else spelling:
+                key, mark, _ = _parts(name)
+                kinds[key] = Kind.RAW if mark else field.kind
     return AttributeKeys(kinds)
+
+
+def _parts(name: str) -> tuple[str, str, str]:
+    """Attribute, how the value lies inside it ("", "$" JSON path, "~" pattern), and where."""
+    for mark in "$~":
+        key, found, where = name.partition(mark)
+        if found:
+            return key, found, where
+    return name, "", ""
 
 
 def normalise(spans: pl.DataFrame, tenant: str) -> Normalised:
@@ -195,6 +79,7 @@ def normalise(spans: pl.DataFrame, tenant: str) -> Normalised:
     facts = (
         spans.lazy()
         .with_columns(_facts(tuple(spans.columns)))
+        .with_columns(_NAMES)
         .with_columns(_IDENTITY)
         .with_columns(_FATE)
         .collect(optimizations=_AS_WRITTEN)
@@ -232,14 +117,24 @@ _NO_REJECTS: Final = pl.DataFrame(
 
 @lru_cache(maxsize=256)  # an emitter always sends the same few sets of attributes
 def _facts(present: tuple[str, ...]) -> list[pl.Expr]:
-    return [_first(name, present) for name in FIELDS]
+    kinds = [
+        (pl.col(ATTRIBUTE + key) != "") & ~pl.col(ATTRIBUTE + key).str.contains(calls)
+        for key, calls in KINDS.items()
+        if ATTRIBUTE + key in present
+    ]
+    other_kind = pl.any_horizontal(kinds).fill_null(value=False) if kinds else pl.lit(value=False)
+    return [*(_first(name, present) for name in FIELDS), other_kind.alias("other_kind")]
 
 
 def _first(name: str, present: Sequence[str]) -> pl.Expr:
     """The first spelling that is present; text ends in "", numbers in null."""
     field = FIELDS[name]
-    columns = [ATTRIBUTE + key for key in field.names] + [RESOURCE + key for key in field.resource]
-    found = [pl.col(column) for column in columns if column in present]
+    found = [
+        expression
+        for spelling in field.names
+        if (expression := _spelled(spelling, field.kind, present)) is not None
+    ]
+    found += [pl.col(RESOURCE + key) for key in field.resource if RESOURCE + key in present]
     if field.kind is Kind.TEXT:
         # An empty text is as good as absent: the next spelling may know better.
         said = [pl.when(column != "").then(column) for column in found[:-1]]
@@ -248,13 +143,65 @@ def _first(name: str, present: Sequence[str]) -> pl.Expr:
     return (pl.coalesce(found) if found else pl.lit(None, dtype)).alias(name)
 
 
-_IDENTITY: Final = [
-    pl.col("provider").str.to_lowercase().replace(PROVIDERS),
-    pl.col("operation").str.to_lowercase(),
-    pl.col("service_tier").str.to_lowercase(),
-    ((pl.col("request_model") != "") | (pl.col("response_model") != "")).alias("has_model"),
+def _spelled(spelling: Spelling, kind: Kind, present: Sequence[str]) -> pl.Expr | None:
+    """Read one spelling; None where its attribute does not occur."""
+    if isinstance(spelling, tuple):
+        first, *others = (_spelled(name, kind, present) for name in spelling)
+        if first is None:
+            return None
+        # Buckets beside the first may be absent; without the first there is no fact.
+        return sum((other.fill_null(0) for other in others if other is not None), start=first)
+    key, mark, where = _parts(spelling)
+    if ATTRIBUTE + key not in present:
+        return None
+    column = pl.col(ATTRIBUTE + key)
+    if not mark:
+        return column
+    text = column.str.json_path_match(f"${where}") if mark == "$" else column.str.extract(where)
+    if kind is Kind.TEXT:
+        return text
+    number = text.cast(pl.Int64, strict=False)
+    return pl.when(number.is_between(0, QUANTITY_MAX)).then(number)
+
+
+_SCOPE: Final = pl.col("scope_name")
+_MODEL: Final = (
+    pl.when(pl.col("request_model") != "").then("request_model").otherwise("response_model")
+)
+_PAYERS: Final = {name: scope.provider for name, scope in SCOPES.items() if scope.provider}
+
+_NAMES: Final = [
+    # MLflow writes a text as JSON, in quotes.
+    pl.col("request_model", "response_model", "provider").str.strip_chars('"'),
+    pl.col("operation", "service_tier").str.to_lowercase(),
     pl.any_horizontal(pl.col(_COUNTS).is_not_null()).alias("has_usage"),
 ]
+_IDENTITY: Final = [
+    # Who is paid: the shape of the model's id, then the scope, then the provider attribute.
+    pl.when(_MODEL.str.contains(BEDROCK_MODEL))
+    .then(pl.lit("aws.bedrock"))
+    .when(_SCOPE.is_in(list(_PAYERS)))
+    .then(_SCOPE.replace(_PAYERS))
+    .otherwise(
+        pl.col("provider").str.to_lowercase().str.replace(API_OF_PROVIDER, "$1").replace(PROVIDERS)
+    )
+    .alias("provider"),
+    ((pl.col("request_model") != "") | (pl.col("response_model") != "")).alias("has_model"),
+]
+
+
+# LiteLLM's child with the raw provider answer; pydantic-ai 1's run of an agent, which names neither
+# model nor operation; the request half of logfire's stream, whose usage comes in a span of its own.
+_REPEATS: Final = (
+    (pl.col("name") == "raw_gen_ai_request")
+    | ((_SCOPE == "pydantic-ai") & (pl.col("request_model") == "") & (pl.col("operation") == ""))
+    | (
+        _SCOPE.str.starts_with("logfire.")
+        & ~pl.col("has_usage")
+        & (pl.col("response_id") == "")
+        & ~pl.col("failed")
+    )
+)
 
 
 def _fate() -> list[pl.Expr]:
@@ -271,7 +218,7 @@ def _fate() -> list[pl.Expr]:
         .then(reject)
         .when(~genai)
         .then(pl.lit("not_genai"))
-        .when(pl.col("operation").is_in(AGGREGATES))
+        .when(pl.col("operation").is_in(AGGREGATES) | pl.col("other_kind") | _REPEATS)
         .then(pl.lit("aggregate"))
         .when(pl.any_horizontal(pl.col("name").str.ends_with(name) for name in FREE))
         .then(pl.lit("free"))
@@ -315,6 +262,15 @@ def _input_includes_cache() -> list[pl.Expr]:
     ]
 
 
+def _output_with_reasoning() -> pl.Expr:
+    """Gemini's candidates are without the thoughts; some emitters pass them on so."""
+    without = [name for name, scope in SCOPES.items() if not scope.output_includes_reasoning]
+    output, reasoning = pl.col("output_tokens"), pl.col("output_reasoning_tokens")
+    implied = pl.max_horizontal(pl.col("total_tokens") - pl.col("input_tokens"), output)
+    complete = pl.when(reasoning > 0).then(output + reasoning).otherwise(implied)
+    return pl.when(_SCOPE.is_in(without)).then(complete).otherwise(output).alias("output_tokens")
+
+
 def _reported_cost() -> pl.Expr:
     """USD to twelve places: a token of the cheapest model, and all that a double has to say.
 
@@ -346,6 +302,7 @@ _CANONICAL: Final = (
         ),
     ],
     [pl.col(_COUNTS).clip(lower_bound=0).fill_null(0)],
+    [_output_with_reasoning()],
     _input_includes_cache(),
     [
         pl.when("includes_cache")

@@ -36,16 +36,18 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 # Codes of ClickHouse, so that its clients show our refusals as they show its own.
 SYNTAX_ERROR: Final = 62
 READONLY: Final = 164
-UNKNOWN_TABLE: Final = 60
 ACCESS_DENIED: Final = 497
 TOO_LARGE: Final = 131
+TOO_MANY_BYTES: Final = 396
+UNKNOWN_FORMAT: Final = 73
 
 _NAMES: Final = {
     SYNTAX_ERROR: "SYNTAX_ERROR",
     READONLY: "READONLY",
-    UNKNOWN_TABLE: "UNKNOWN_TABLE",
     ACCESS_DENIED: "ACCESS_DENIED",
     TOO_LARGE: "TOO_LARGE_STRING_SIZE",
+    TOO_MANY_BYTES: "TOO_MANY_ROWS_OR_BYTES",
+    UNKNOWN_FORMAT: "UNKNOWN_FORMAT",
 }
 
 # No person and no dashboard writes more; a tree of this text still takes single milliseconds.
@@ -206,11 +208,11 @@ class Guard:
             quoted, word = token[1], token[2]
             if quoted is not None and ("\\" in quoted or not quoted.isprintable()):
                 raise Refused(ACCESS_DENIED, "Names with escapes or control characters are refused")
-            name = quoted or word or ""
+            if (word or "").upper() == "OUTFILE":
+                raise Refused(READONLY, "INTO OUTFILE is not available here")
             if following is None or following[0] != "(":
-                if name.upper() == "OUTFILE":
-                    raise Refused(READONLY, "INTO OUTFILE is not available here")
                 continue
+            name = quoted or word or ""
             called = name.lower()
             known = called in self._functions or called in self._table_functions
             if known and called not in _TABLE_FUNCTIONS and not self._is_allowed(name):

@@ -43,7 +43,7 @@ _UNKNOWN_DATABASE: Final = 81
 _TOO_MANY_QUERIES: Final = 202
 _UNKNOWN: Final = 1002
 _STATUS: Final = {
-    **dict.fromkeys((36, 42, 43, 44, 46, 47, 53, 62, 131, 215, 396, 456), 400),
+    **dict.fromkeys((36, 42, 43, 44, 46, 47, 53, 62, 73, 131, 215, 396, 456), 400),
     **dict.fromkeys((60, 81), 404),
     **dict.fromkeys((164, 497), 403),
     159: 408,

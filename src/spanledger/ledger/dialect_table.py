@@ -1,0 +1,419 @@
+"""The dialects as data: where each instrumentation writes a fact, and what it means by it.
+
+Promises: only names, patterns and facts, each traceable to a captured or documented span; adding a
+dialect is adding rows here and a golden capture. Never code. Names: OpenTelemetry GenAI semantic
+conventions, old and new (gen_ai.system became gen_ai.provider.name in 1.37, prompt_tokens became
+input_tokens in 1.28, cache_creation became cache_write in 2026), then OpenInference,
+OpenLLMetry, OpenLIT, Vercel AI SDK, LiteLLM, LangSmith, Langfuse, MLflow, logfire, pydantic-ai.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from spanledger.ledger.otlp import Kind
+
+# One spelling of a fact: an attribute name; "name$.path" for a value inside an attribute's JSON and
+# "name~pattern" for one inside a Python dictionary written as text (both are read for numbers
+# and ids and then dropped); a tuple for buckets that make the fact together.
+Spelling = str | tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Field:
+    """Where a fact is read: spellings in order of trust, on the span, then on the resource."""
+
+    names: tuple[Spelling, ...] = ()
+    resource: tuple[str, ...] = ()
+    kind: Kind = Kind.TEXT
+
+
+def _text(*names: str, resource: Sequence[str] = ()) -> Field:
+    return Field(names, tuple(resource))
+
+
+def _count(*names: Spelling) -> Field:
+    return Field(names, kind=Kind.COUNT)
+
+
+_LANGFUSE: Final = "langfuse.observation.usage_details"
+_LOGFIRE: Final = "gen_ai.usage.raw"
+_MLFLOW: Final = "mlflow.chat.tokenUsage"
+_VERCEL: Final = "ai.response.providerMetadata"
+_LITELLM: Final = "metadata.usage_object"
+_LANGSMITH: Final = "gen_ai.usage.{}_token_details"
+
+FIELDS: Final[Mapping[str, Field]] = {
+    "service": _text(resource=["service.name"]),
+    "environment": _text(resource=["deployment.environment.name", "deployment.environment"]),
+    "provider": _text(
+        "gen_ai.provider.name",
+        "gen_ai.system",
+        "llm.provider",
+        "llm.system",
+        "ai.model.provider",
+        "mlflow.llm.provider",
+    ),
+    "request_model": _text("gen_ai.request.model", "llm.request.model_name", "ai.model.id"),
+    "response_model": _text(
+        "gen_ai.response.model",
+        "llm.response.model_name",
+        "llm.model_name",
+        "ai.response.model",
+        "embedding.model_name",
+        "langfuse.observation.model.name",
+        "mlflow.llm.model",
+    ),
+    "operation": _text("gen_ai.operation.name", "llm.request.type"),
+    "user_id": _text(
+        "user.id",
+        "enduser.id",
+        "gen_ai.request.user",
+        "gen_ai.user",
+        "llm.user",
+        "traceloop.association.properties.user_id",
+        "ai.telemetry.metadata.userId",
+        "langsmith.metadata.user_id",
+        "metadata.user_api_key_user_id",
+        "litellm.end_user.id",
+    ),
+    "customer": _text(
+        "spanledger.customer",
+        "customer.id",
+        "traceloop.association.properties.customer",
+        "ai.telemetry.metadata.customer",
+        "langsmith.metadata.customer",
+        resource=["spanledger.customer"],
+    ),
+    "team": _text(
+        "spanledger.team",
+        "team.id",
+        "litellm.team.alias",
+        "litellm.team.id",
+        "metadata.user_api_key_team_alias",
+        "metadata.user_api_key_team_id",
+        resource=["spanledger.team", "team"],
+    ),
+    "project": _text(
+        "spanledger.project",
+        "langsmith.trace.session_name",
+        resource=["spanledger.project", "service.namespace"],
+    ),
+    "feature": _text(
+        "spanledger.feature",
+        "ai.telemetry.functionId",
+        "traceloop.workflow.name",
+        resource=["spanledger.feature"],
+    ),
+    "conversation_id": _text(
+        "gen_ai.conversation.id",
+        "session.id",
+        "traceloop.association.properties.session_id",
+        "traceloop.association.properties.thread_id",
+        "ai.telemetry.metadata.sessionId",
+        "spring.ai.chat.client.conversation.id",
+        "langsmith.metadata.session_id",
+    ),
+    "agent": _text("gen_ai.agent.name", "agent.name"),
+    "workflow": _text("gen_ai.workflow.name", "traceloop.workflow.name"),
+    "api_key_alias": _text(
+        "spanledger.api_key_alias",
+        "metadata.user_api_key_alias",
+        resource=["spanledger.api_key_alias"],
+    ),
+    # The tier of the response, never the requested one (PRICING rule 3).
+    "service_tier": _text(
+        "openai.response.service_tier",
+        "gen_ai.openai.response.service_tier",
+        "anthropic.response.service_tier",
+        "gen_ai.response.service_tier",
+        "output.value$.service_tier",
+    ),
+    "response_id": _text(
+        "gen_ai.response.id",
+        "ai.response.id",
+        "output.value$.id",
+        "output.value$.response_id",
+        "mlflow.spanOutputs$.id",
+    ),
+    "error_type": _text("error.type"),
+    "time_to_first_token_s": Field(("gen_ai.response.time_to_first_chunk",), kind=Kind.NUMBER),
+    "cost_reported": Field(
+        (
+            "gen_ai.usage.cost.amount",
+            "gen_ai.usage.cost",
+            "gen_ai.usage.total_cost",
+            "gen_ai.cost.total_cost",
+            "litellm.cost.total",
+            "operation.cost",
+            "llm.cost.total",
+        ),
+        kind=Kind.NUMBER,
+    ),
+    "input_tokens": _count(
+        "gen_ai.usage.input_tokens",
+        "gen_ai.usage.prompt_tokens",
+        "llm.token_count.prompt",
+        "ai.usage.inputTokens",
+        "ai.usage.promptTokens",
+        "ai.usage.tokens",
+        f"{_LANGFUSE}$.prompt_tokens",
+        f"{_LANGFUSE}$.input_tokens",
+        (
+            f"{_LANGFUSE}$.input",
+            f"{_LANGFUSE}$.input_audio",
+            f"{_LANGFUSE}$.input_cache_read",
+            f"{_LANGFUSE}$.input_cache_creation",
+        ),
+        f"{_MLFLOW}$.input_tokens",
+    ),
+    "output_tokens": _count(
+        "gen_ai.usage.output_tokens",
+        "gen_ai.usage.completion_tokens",
+        "llm.token_count.completion",
+        "ai.usage.outputTokens",
+        "ai.usage.completionTokens",
+        f"{_LANGFUSE}$.completion_tokens",
+        f"{_LANGFUSE}$.output_tokens",
+        (
+            f"{_LANGFUSE}$.output",
+            f"{_LANGFUSE}$.output_audio",
+            f"{_LANGFUSE}$.output_reasoning",
+        ),
+        f"{_MLFLOW}$.output_tokens",
+    ),
+    "cache_read_tokens": _count(
+        "gen_ai.usage.cache_read.input_tokens",
+        "gen_ai.usage.cache_read_input_tokens",
+        "llm.token_count.prompt_details.cache_read",
+        "ai.usage.inputTokenDetails.cacheReadTokens",
+        "ai.usage.cachedInputTokens",
+        "gen_ai.usage.details.cache_read_tokens",
+        f"{_LOGFIRE}$.prompt_tokens_details.cached_tokens",
+        f"{_LOGFIRE}$.input_tokens_details.cached_tokens",
+        f"{_LOGFIRE}$.cache_read_input_tokens",
+        f"{_LANGFUSE}$.prompt_tokens_details.cached_tokens",
+        f"{_LANGFUSE}$.input_tokens_details.cached_tokens",
+        f"{_LANGFUSE}$.input_cache_read",
+        f"{_MLFLOW}$.cache_read_input_tokens",
+        f"{_VERCEL}$.anthropic.usage.cache_read_input_tokens",
+        f"{_LITELLM}~'cached_tokens': (\\d+)",
+        _LANGSMITH.format("input") + "~'cache_read': (\\d+)",
+    ),
+    "cache_write_tokens": _count(
+        "gen_ai.usage.cache_write.input_tokens",
+        "gen_ai.usage.cache_creation.input_tokens",
+        "gen_ai.usage.cache_creation_input_tokens",
+        "gen_ai.usage.cache_write_input_tokens",
+        "llm.token_count.prompt_details.cache_write",
+        "ai.usage.inputTokenDetails.cacheWriteTokens",
+        "gen_ai.usage.details.cache_write_tokens",
+        f"{_LOGFIRE}$.prompt_tokens_details.cache_write_tokens",
+        f"{_LOGFIRE}$.input_tokens_details.cache_write_tokens",
+        f"{_LOGFIRE}$.cache_creation_input_tokens",
+        f"{_LANGFUSE}$.prompt_tokens_details.cache_write_tokens",
+        f"{_LANGFUSE}$.input_tokens_details.cache_write_tokens",
+        f"{_LANGFUSE}$.input_cache_creation",
+        f"{_MLFLOW}$.cache_creation_input_tokens",
+        f"{_VERCEL}$.anthropic.usage.cache_creation_input_tokens",
+        f"{_VERCEL}$.openai.usage.cacheWriteTokens",
+        f"{_LITELLM}~'cache_creation_input_tokens': (\\d+)",
+        f"{_LITELLM}~'cache_write_tokens': (\\d+)",
+        _LANGSMITH.format("input") + "~'cache_creation': (\\d+)",
+        "output.value$.usage.prompt_tokens_details.cache_write_tokens",
+        "output.value$.usage.input_tokens_details.cache_write_tokens",
+        "mlflow.spanOutputs$.usage.prompt_tokens_details.cache_write_tokens",
+        "mlflow.spanOutputs$.usage.input_tokens_details.cache_write_tokens",
+    ),
+    "cache_write_5m_tokens": _count(
+        "anthropic.usage.cache_creation.ephemeral_5m_input_tokens",
+        "gen_ai.usage.details.ephemeral_5m_input_tokens",
+        f"{_LOGFIRE}$.cache_creation.ephemeral_5m_input_tokens",
+        f"{_VERCEL}$.anthropic.usage.cache_creation.ephemeral_5m_input_tokens",
+    ),
+    "cache_write_1h_tokens": _count(
+        "anthropic.usage.cache_creation.ephemeral_1h_input_tokens",
+        "gen_ai.usage.details.ephemeral_1h_input_tokens",
+        f"{_LOGFIRE}$.cache_creation.ephemeral_1h_input_tokens",
+        f"{_VERCEL}$.anthropic.usage.cache_creation.ephemeral_1h_input_tokens",
+    ),
+    "output_reasoning_tokens": _count(
+        "gen_ai.usage.reasoning.output_tokens",
+        "gen_ai.usage.reasoning_tokens",
+        "llm.usage.reasoning_tokens",
+        "llm.token_count.completion_details.reasoning",
+        "ai.usage.outputTokenDetails.reasoningTokens",
+        "ai.usage.reasoningTokens",
+        "gen_ai.usage.details.reasoning_tokens",
+        "gen_ai.usage.details.thoughts_tokens",
+        f"{_LOGFIRE}$.completion_tokens_details.reasoning_tokens",
+        f"{_LOGFIRE}$.output_tokens_details.reasoning_tokens",
+        f"{_LANGFUSE}$.completion_tokens_details.reasoning_tokens",
+        f"{_LANGFUSE}$.output_reasoning",
+        _LANGSMITH.format("output") + "~'reasoning': (\\d+)",
+    ),
+    "input_audio_tokens": _count(
+        "gen_ai.usage.audio.input_tokens",
+        "llm.token_count.prompt_details.audio",
+        "gen_ai.usage.input_audio_tokens",
+        "gen_ai.usage.details.input_audio_tokens",
+    ),
+    "output_audio_tokens": _count(
+        "gen_ai.usage.audio.output_tokens",
+        "llm.token_count.completion_details.audio",
+        "gen_ai.usage.output_audio_tokens",
+        "gen_ai.usage.details.output_audio_tokens",
+    ),
+    "cache_audio_read_tokens": _count("gen_ai.usage.audio.cache_read.input_tokens"),
+    "input_image_tokens": _count("gen_ai.usage.image.input_tokens"),
+    "output_image_tokens": _count("gen_ai.usage.image.output_tokens"),
+    # Not a usage of its own: it decides whether input includes the cached tokens.
+    "total_tokens": _count(
+        "gen_ai.usage.total_tokens",
+        "llm.usage.total_tokens",
+        "llm.token_count.total",
+        "ai.usage.totalTokens",
+    ),
+}
+
+# Kept as text beside the columns. Parameters and ids; nothing that holds what was said.
+KEPT: Final = (
+    "aws.bedrock.guardrail.id",
+    "gen_ai.output.type",
+    "gen_ai.prompt.name",
+    "gen_ai.prompt.version",
+    "gen_ai.request.choice.count",
+    "gen_ai.request.max_tokens",
+    "gen_ai.request.reasoning.level",
+    "gen_ai.request.seed",
+    "gen_ai.request.stream",
+    "gen_ai.request.temperature",
+    "gen_ai.request.top_k",
+    "gen_ai.request.top_p",
+    "gen_ai.response.finish_reasons",
+    "http.request.resend_count",
+    "openai.api.type",
+    "openai.request.service_tier",
+    "server.address",
+    "server.port",
+)
+
+# Operations that repeat the usage of the calls below them, or that bill nothing themselves.
+AGGREGATES: Final = (
+    "agent_step",
+    "chain",
+    "count_tokens",
+    "create_agent",
+    "execute_event_loop_cycle",
+    "execute_hook",
+    "execute_task",
+    "execute_tool",
+    "fetch_response",
+    "framework",
+    "invoke_agent",
+    "invoke_workflow",
+    "orchestrate_tools",
+    "plan",
+    "retrieval",
+    "unknown",
+)
+
+# Attributes that say what kind of span this is -> the values (a pattern) that are model calls. A
+# span whose kind is another one repeats the usage of the calls below it.
+KINDS: Final[Mapping[str, str]] = {
+    "ai.operationId": r"\.do(Generate|Stream|Embed)$",
+    "langfuse.observation.type": "^(generation|embedding)$",
+    "langsmith.span.kind": "^llm$",
+    "mlflow.spanType": '^"?(CHAT_MODEL|LLM|EMBEDDING)"?$',
+    "openinference.span.kind": "^(LLM|EMBEDDING|RERANKER)$",
+    "traceloop.span.kind": "^$",
+}
+
+# Calls of the provider that cost nothing and may name no operation, by the end of the span's name.
+FREE: Final = ("count_tokens",)
+
+# Names of a payer in the wild to the value that gen_ai.provider.name has for it. "" stands for a
+# framework that pays nobody: the model's name tells.
+PROVIDERS: Final[Mapping[str, str]] = {
+    "autogen": "",
+    "aws": "aws.bedrock",
+    "az.ai.inference": "azure.ai.inference",
+    "az.ai.openai": "azure.ai.openai",
+    "azure": "azure.ai.openai",
+    "bedrock": "aws.bedrock",
+    "gcp.vertex.agent": "",
+    "gemini": "gcp.gemini",
+    "google": "gcp.gemini",
+    "google-gla": "gcp.gemini",
+    "google-vertex": "gcp.vertex_ai",
+    "langchain": "",
+    "langgraph": "",
+    "microsoft.agent_framework": "",
+    "spring_ai": "",
+    "strands-agents": "",
+    "vertex_ai": "gcp.vertex_ai",
+    "xai": "x_ai",
+}
+# "openai.chat", "anthropic.messages": the API behind the payer's name.
+API_OF_PROVIDER: Final = r"^(openai|anthropic|azure-openai)\..*$"
+# Model ids that only Bedrock has: "us.anthropic.claude-...", "amazon.nova-...".
+BEDROCK_MODEL: Final = (
+    r"^((us|us-gov|eu|apac|jp|au|ca|sa|global)\.)?"
+    r"(ai21|amazon|anthropic|cohere|deepseek|meta|mistral|qwen|stability)\.[a-z0-9-]+"
+)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What an instrumentation is known to mean by its numbers."""
+
+    input_includes_cache: bool = True
+    output_includes_reasoning: bool = True
+    loses_cache: bool = False
+    provider: str = ""  # where the scope knows better than the provider attribute
+
+
+_OTEL: Final = "opentelemetry.instrumentation"
+SCOPES: Final[Mapping[str, Scope]] = {
+    "agent_framework": Scope(),
+    # Vercel's AI SDK; its version 5 reports Anthropic's input without the cache.
+    "ai": Scope(),
+    # The Anthropic SDK's own spans; they have the split of cache writes by time to live.
+    "com.anthropic.sdk.python": Scope(),
+    "com.anthropic.sdk.python.bedrock": Scope(provider="aws.bedrock"),
+    "gcp.vertex.agent": Scope(),
+    "gemini-cli": Scope(output_includes_reasoning=False, loses_cache=True),
+    "langfuse-sdk": Scope(),
+    "langsmith": Scope(),
+    "litellm": Scope(),
+    "logfire.anthropic": Scope(),
+    "logfire.openai": Scope(),
+    "mlflow.tracing.provider": Scope(),
+    "openinference.instrumentation.anthropic": Scope(),
+    "openinference.instrumentation.bedrock": Scope(provider="aws.bedrock"),
+    "openinference.instrumentation.google_genai": Scope(),
+    "openinference.instrumentation.langchain": Scope(),
+    "openinference.instrumentation.openai": Scope(),
+    "openinference.instrumentation.openai_agents": Scope(),
+    "openlit.instrumentation.anthropic": Scope(input_includes_cache=False),
+    "openlit.instrumentation.bedrock": Scope(input_includes_cache=False, provider="aws.bedrock"),
+    "openlit.instrumentation.google_ai_studio": Scope(output_includes_reasoning=False),
+    "openlit.instrumentation.openai": Scope(),
+    f"{_OTEL}.anthropic": Scope(),
+    f"{_OTEL}.bedrock": Scope(input_includes_cache=False, provider="aws.bedrock"),
+    # Converse reports what Bedrock reports: input without cache reads and writes.
+    f"{_OTEL}.botocore.bedrock-runtime": Scope(input_includes_cache=False),
+    f"{_OTEL}.genai.anthropic": Scope(),
+    f"{_OTEL}.genai.openai": Scope(),
+    f"{_OTEL}.google_genai": Scope(),
+    f"{_OTEL}.google_generativeai": Scope(output_includes_reasoning=False),
+    f"{_OTEL}.langchain": Scope(),
+    f"{_OTEL}.openai.v1": Scope(),
+    f"{_OTEL}.openai_agents": Scope(),
+    f"{_OTEL}.openai_v2": Scope(loses_cache=True),
+    f"{_OTEL}.vertexai": Scope(output_includes_reasoning=False, loses_cache=True),
+    "opentelemetry.util.genai.handler": Scope(loses_cache=True),
+    "pydantic-ai": Scope(),
+    "semantic_kernel.utils.telemetry.model_diagnostics.decorators": Scope(loses_cache=True),
+    "strands.telemetry.tracer": Scope(),
+}
