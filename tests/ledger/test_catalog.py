@@ -1,153 +1,195 @@
-"""The price book: which model a name means, at which rates, when."""
+"""Names to models, models to rates: the same as genai-prices, and bounded."""
 
-from datetime import UTC, datetime, time
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 
 import pytest
-from genai_prices.types import (
-    ClauseEquals,
-    ConditionalPrice,
-    ModelInfo,
-    ModelPrice,
-    PriceVariant,
-    Provider,
-    StartDateConstraint,
-    Tier,
-    TieredPrices,
-    TimeOfDateConstraint,
-)
+from genai_prices.data import providers
+from genai_prices.data_snapshot import DataSnapshot
+from pricing_calls import BOOK, NOON, names
 
-from spanledger.ledger.catalog import Model, PriceBook, Rate, Unit
-from spanledger.ledger.limits import RATE_USD_MAX
-
-BUNDLED = PriceBook.bundled()
+from spanledger.ledger.catalog import PriceBook, Rate, ResolvedModel
 
 
-def resolved(provider: str, request_model: str = "", response_model: str = "") -> str:
-    found = BUNDLED.resolve(provider, request_model, response_model)
-    return found if isinstance(found, str) else f"{found.provider.id}/{found.id}"
+def _ns(at: datetime) -> int:
+    return int(at.timestamp()) * 10**9
+
+
+def _found(provider: str, name: str) -> tuple[str, str] | str:
+    found = BOOK.resolve(provider, name, "")
+    return found if isinstance(found, str) else (found.provider, found.model)
+
+
+def _usd(model: ResolvedModel, tier: str, at: datetime, unit: str = "input_tokens") -> Decimal:
+    rates = BOOK.card(model, tier, _ns(at)).bands[0]
+    return next(rate.usd for rate in rates if rate.usage_key == unit)
+
+
+def _model(provider: str, name: str) -> ResolvedModel:
+    found = BOOK.resolve(provider, name, "")
+    assert isinstance(found, ResolvedModel)
+    return found
+
+
+@pytest.mark.parametrize("with_provider", [True, False])
+def test_every_name_in_the_data_means_what_genai_prices_says(*, with_provider: bool) -> None:
+    oracle = DataSnapshot(providers=providers, from_auto_update=False)
+    compared = 0
+    for provider, name in names():
+        asked = provider.id if with_provider else None
+        try:
+            payer, info = oracle.find_provider_model(name, None, asked, None)
+        except LookupError:
+            continue  # genai-prices knows none; ours may
+        assert _found(asked or "", name) == (payer.id, info.id), (asked, name)
+        compared += 1
+    assert compared > 1_000
 
 
 @pytest.mark.parametrize(
-    ("provider", "name", "model"),
+    ("provider", "name", "seller", "model"),
     [
-        ("openai", "GPT-4o", "openai/gpt-4o"),
-        ("openai", "gpt-4o-2024-08-06", "openai/gpt-4o"),
-        ("anthropic", "claude-sonnet-4-5-20250929", "anthropic/claude-sonnet-4-5"),
-        ("gcp.vertex_ai", "claude-sonnet-4-5@20250929", "google/claude-sonnet-4-5"),
-        ("gcp.gemini", "gemini-2.5-pro", "google/gemini-2.5-pro"),
-        ("", "gpt-4o", "openai/gpt-4o"),
-        ("langchain", "claude-sonnet-4-5", "anthropic/claude-sonnet-4-5"),
-        ("x_ai", "grok-4", "x-ai/grok-4-0709"),
-        ("azure.ai.openai", "gpt-4o", "azure/gpt-4o"),
+        ("openai", "GPT-4o", "openai", "gpt-4o"),
+        ("OpenAI", "gpt-4o-2024-08-06", "openai", "gpt-4o"),
+        ("openai.chat", "gpt-4o", "openai", "gpt-4o"),
+        ("azure.ai.openai", "gpt-4o", "azure", "gpt-4o"),
+        ("az.ai.openai", "gpt-4o", "azure", "gpt-4o"),
+        ("azure-openai.chat", "gpt-4o", "azure", "gpt-4o"),
+        ("x_ai", "grok-4", "x-ai", "grok-4-0709"),
+        ("mistral_ai", "mistral-ocr-latest", "mistral", "mistral-ocr-latest"),
+        ("moonshot_ai", "kimi-k2", "moonshotai", "kimi-k2"),
+        ("gcp.gemini", "models/gemini-2.5-pro", "google", "gemini-2.5-pro"),
+        ("gcp.vertex_ai", "claude-sonnet-4-5@20250929", "google", "claude-sonnet-4-5"),
+        ("openai", "ft:gpt-4o-2024-08-06:acme::x", "openai", "ft:gpt-4o"),
+        ("", "ft:gpt-4o-2024-08-06:acme::x", "openai", "ft:gpt-4o"),
+        ("togetherai", "Qwen/Qwen3.5-9B", "together", "Qwen/Qwen3.5-9B"),
+        ("", "anthropic/claude-sonnet-4", "anthropic", "claude-sonnet-4-0"),
+        ("litellm", "azure/gpt-4o", "azure", "gpt-4o"),
+        ("langchain", "gpt-4o", "openai", "gpt-4o"),
     ],
 )
-def test_a_name_means_the_model_of_its_payer(provider: str, name: str, model: str) -> None:
-    assert resolved(provider, name) == model
+def test_names_of_the_wild_find_their_seller(
+    provider: str, name: str, seller: str, model: str
+) -> None:
+    assert _found(provider, name) == (seller, model)
 
 
-@pytest.mark.parametrize("prefix", ["", "us.", "eu.", "apac.", "global."])
-def test_a_bedrock_profile_means_its_model(prefix: str) -> None:
-    name = "anthropic.claude-3-haiku-20240307-v1:0"
-    profile = f"{prefix}{name}"
-    arn = f"arn:aws:bedrock:us-east-1:123456789012:inference-profile/{profile}"
-    plain = resolved("aws.bedrock", name)
-    assert plain.startswith("aws/")
-    assert resolved("aws.bedrock", profile).startswith("aws/")
-    assert resolved("aws.bedrock", arn) == resolved("aws.bedrock", profile)
+_HAIKU = "anthropic.claude-haiku-4-5-20251001-v1:0"
 
 
-def test_the_response_knows_better_than_the_request() -> None:
-    assert resolved("openai", "my-deployment", "gpt-4o-mini") == "openai/gpt-4o-mini"
-    assert resolved("openai", "gpt-4o-mini", "who-knows") == "openai/gpt-4o-mini"
+@pytest.mark.parametrize("provider", ["aws.bedrock", "anthropic", ""])
+@pytest.mark.parametrize(
+    ("name", "price"),
+    [
+        (_HAIKU, "regional"),
+        (f"us.{_HAIKU}", "regional"),
+        (f"eu.{_HAIKU}", "regional"),
+        (f"ca.{_HAIKU}", "regional"),
+        (f"global.{_HAIKU}", "global"),
+        (f"arn:aws:bedrock:us-east-1:1:inference-profile/global.{_HAIKU}", "global"),
+        (f"arn:aws:bedrock:us-east-1::foundation-model/{_HAIKU}", "regional"),
+    ],
+)
+def test_a_bedrock_id_is_billed_by_bedrock_at_its_own_scope(
+    provider: str, name: str, price: str
+) -> None:
+    assert _found(provider, name) == ("aws", f"{price}.{_HAIKU}")
 
 
-def test_a_known_payer_is_not_asked_for_another_ones_price() -> None:
-    assert resolved("openai", "claude-sonnet-4-5") == "unknown_model"
-    assert resolved("openai", "") == "unknown_model"
-    assert resolved("", "who-knows") == "unknown_provider"
+def test_a_global_profile_without_a_price_takes_no_regional_one() -> None:
+    assert _found("aws.bedrock", "global.openai.gpt-5.5") == "unknown_model"
 
 
-# --- a book of our own ----------------------------------------------------------------------------
-
-UNITS = {
-    "input_mtok": Unit("input_tokens", 10**6, frozenset({("family", "tokens")})),
-    "cache_read_mtok": Unit(
-        "cache_read_tokens", 10**6, frozenset({("family", "tokens"), ("token_type", "cache_read")})
-    ),
-}
+@pytest.mark.parametrize("runtime", ["ollama", "vllm", "lm_studio", "ibm.watsonx.ai"])
+def test_a_payer_without_prices_takes_none_of_somebody_else(runtime: str) -> None:
+    assert _found(runtime, "mistral-large") == "unknown_provider"
+    assert _found(runtime, "deepseek-chat") == "unknown_provider"
 
 
-def book(prices: Any, variants: Any = None) -> tuple[PriceBook, Model]:
-    info = ModelInfo("m", ClauseEquals("m"), prices=prices, price_variants=variants)
-    made = PriceBook([Provider("p", "P", "", models=[info])], UNITS, "test")
-    model = made.resolve("p", "m", "")
-    assert isinstance(model, Model)
-    return made, model
+def test_the_response_is_asked_before_the_request() -> None:
+    found = BOOK.resolve("openai", "gpt-4o", "gpt-4o-mini")
+    assert isinstance(found, ResolvedModel)
+    assert found.model == "gpt-4o-mini"
+    deployment = BOOK.resolve("azure.ai.openai", "my-deployment", "gpt-4o")
+    assert isinstance(deployment, ResolvedModel)
 
 
-def usd(made: tuple[PriceBook, Model], at: datetime, tier: str = "", tokens: int = 0) -> Decimal:
-    card = made[0].card(made[1], tier, round(at.timestamp()) * 10**9)
-    return card.tier(tokens)[-1].usd
+def test_a_flood_of_names_is_not_remembered() -> None:
+    book = PriceBook.bundled()
+    for number in range(10_000):
+        assert book.resolve("", f"junk-{number}", "") == "unknown_provider"
+    remembered = book._remembered.cache_info()
+    assert remembered.currsize == remembered.maxsize
+    assert not any(
+        "junk" in str(key) for key in DataSnapshot(providers, from_auto_update=False)._lookup_cache
+    )
 
 
-def flat(price: str) -> ModelPrice:
-    return ModelPrice(input_mtok=Decimal(price))
+def test_a_dated_price_begins_at_midnight_utc() -> None:
+    model = _model("openai", "o3")
+    assert _usd(model, "", datetime(2025, 6, 9, 23, 59, 59, tzinfo=UTC)) == 10
+    assert _usd(model, "", datetime(2025, 6, 10, tzinfo=UTC)) == 2
 
 
-def test_a_dated_price_holds_from_midnight_utc_of_its_date() -> None:
-    prices = [
-        ConditionalPrice(prices=flat("1")),
-        ConditionalPrice(
-            StartDateConstraint(datetime(2026, 3, 1, tzinfo=UTC).date()), prices=flat("2")
-        ),
+def test_a_daily_window_is_half_open() -> None:
+    model = _model("deepseek", "deepseek-v4-pro")
+    clock = {(0, 59): "0.66", (1, 0): "1.32", (3, 59): "1.32", (4, 0): "0.66"}
+    for (hour, minute), usd in clock.items():
+        assert _usd(model, "", datetime(2026, 11, 20, hour, minute, tzinfo=UTC)) == Decimal(usd)
+
+
+def test_a_tier_overrides_what_it_names_and_leaves_the_rest() -> None:
+    model = _model("openai", "gpt-4o")
+    assert _usd(model, "BATCH", NOON) == Decimal("1.25")
+    assert _usd(model, "batch", NOON, "web_searches") == 10
+    assert BOOK.card(model, "ultrafast", _ns(NOON)).is_standin
+    # Azure sells OpenAI's model at OpenAI's standard price, not at its offers.
+    lent = _model("azure", "gpt-4o")
+    assert _usd(lent, "batch", NOON) == Decimal("2.5")
+
+
+def test_price_ids_are_unique_and_tell_what_they_are() -> None:
+    ids = [
+        rate.price_id
+        for model in BOOK.models()
+        for record in model.entry.records()
+        for steps in record.rates.values()
+        for rate in steps
     ]
-    made = book(prices)
-    assert usd(made, datetime(2026, 2, 28, 23, 59, 59, tzinfo=UTC)) == 1
-    assert usd(made, datetime(2026, 3, 1, tzinfo=UTC)) == 2
+    assert len(ids) == len(set(ids)) > 5_000
+    told = {
+        "genai-prices/openai/gpt-4o/standard#input_mtok",
+        "genai-prices/openai/gpt-4o/processing=batch@2026-10-14#input_mtok",
+        "genai-prices/openai/gpt-5.4/standard#input_mtok>272000",
+        "genai-prices/openai/o3/standard@2025-06-10#input_mtok",
+        "genai-prices/deepseek/deepseek-v4-pro/standard@01:00-04:00Z#input_mtok",
+    }
+    assert told <= set(ids)
 
 
-def test_a_daily_window_is_half_open_and_may_cross_midnight() -> None:
-    window = TimeOfDateConstraint(time(22, tzinfo=UTC), time(6, 30, tzinfo=UTC))
-    made = book([ConditionalPrice(prices=flat("4")), ConditionalPrice(window, prices=flat("1"))])
-    hours = {(21, 59): 4, (22, 0): 1, (0, 0): 1, (6, 29): 1, (6, 30): 4}
-    for (hour, minute), expected in hours.items():
-        assert usd(made, datetime(2026, 3, 1, hour, minute, tzinfo=UTC)) == expected
+def test_the_version_names_release_and_data() -> None:
+    release, _, digest = BOOK.version.partition("+")
+    assert release.startswith("genai-prices-0.")
+    assert len(digest) == 8
+    assert PriceBook.bundled().version == BOOK.version
 
 
-def test_a_context_tier_begins_above_its_boundary_and_rates_the_whole_call() -> None:
-    tiered = TieredPrices(Decimal(1), [Tier(100, Decimal(2)), Tier(200, Decimal(3))])
-    made = book(ModelPrice(input_mtok=tiered, cache_read_mtok=Decimal("0.1")))
-    at = datetime(2026, 3, 1, tzinfo=UTC)
-    tokens = {0: 1, 100: 1, 101: 2, 200: 2, 201: 3}
-    for count, expected in tokens.items():
-        assert usd(made, at, tokens=count) == expected
-        card = made[0].card(made[1], "", 0)
-        assert card.tier(count)[0].usd == Decimal("0.1")
+@pytest.mark.parametrize("usd", ["-1", "1000001", "NaN", "Infinity", "1E-19"])
+def test_a_rate_without_room_in_the_arithmetic_is_refused(usd: str) -> None:
+    with pytest.raises(ValueError, match="must be between 0 and"):
+        Rate("input_tokens", 1, Decimal(usd), "mine/openai/x#input_mtok")
 
 
-def test_a_service_tier_selects_its_variant_and_leaves_the_other_prices() -> None:
-    variants = [PriceVariant({"service_tier": "flex"}, flat("0.5"))]
-    made = book(ModelPrice(input_mtok=Decimal(1), cache_read_mtok=Decimal("0.1")), variants)
-    at = datetime(2026, 3, 1, tzinfo=UTC)
-    assert [usd(made, at, tier) for tier in ("", "flex", "auto", "junk")] == [
-        1,
-        Decimal("0.5"),
-        1,
-        1,
-    ]
-    card = made[0].card(made[1], "flex", 0)
-    assert [rate.usd for rate in card.tiers[0]] == [Decimal("0.1"), Decimal("0.5")]
-    assert card.tiers[0][1].price_id == "genai-prices/p/m/flex0#input_mtok"
+def _heavy() -> Iterator[str]:
+    yield from ("polars", "pyarrow", "numpy", "genai_prices")
 
 
-def test_cards_of_one_period_are_made_once() -> None:
-    made, model = book(flat("1"))
-    assert made.card(model, "", 5) is made.card(model, "", 10**18)
-
-
-@pytest.mark.parametrize("usd_value", ["-1", str(RATE_USD_MAX + 1)])
-def test_a_rate_out_of_bounds_is_no_price(usd_value: str) -> None:
-    with pytest.raises(ValueError, match="is no price"):
-        Rate(Unit("x", 1, frozenset()), Decimal(usd_value), "book/x")
+def test_importing_the_catalog_loads_nothing_heavy() -> None:
+    code = "import sys, spanledger.ledger.catalog; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not set(_heavy()) & set(loaded)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from otlp_requests import Span, chat, request
 
-from spanledger.ledger import dialect_table, dialects
+from spanledger.ledger import dialect_scopes, dialects
 from spanledger.ledger.dialects import Normalised, normalise
 from spanledger.ledger.limits import MODEL_NAME_BYTES_MAX
 from spanledger.ledger.otlp import Body, decode
@@ -45,7 +45,7 @@ def test_a_span_without_genai_attributes_is_not_a_call() -> None:
     assert normalised(Span({"http.method": "GET"})).not_calls == {"not_genai": 1}
 
 
-@pytest.mark.parametrize("operation", dialect_table.AGGREGATES)
+@pytest.mark.parametrize("operation", dialect_scopes.AGGREGATES)
 def test_an_operation_that_repeats_its_children_is_not_a_call(operation: str) -> None:
     span = chat(gen_ai__operation__name=operation)
     assert normalised(span).not_calls == {"aggregate": 1}

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import queue
 import socket
 import threading
 from collections.abc import Iterator
@@ -17,10 +18,10 @@ import pytest
 import uvicorn
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
-from engine import entries
+from engine import entries, entry
 from starlette.testclient import TestClient
 
-from spanledger.store.client import Store
+from spanledger.store.client import _KILL_READS, Store
 from spanledger.store.sql_http import create_app
 from spanledger.store.sql_pool import Bounds
 
@@ -219,24 +220,26 @@ def test_settings_sessions_and_users_of_a_client_change_nothing(http: TestClient
 
 def test_when_there_is_no_room_the_answer_is_try_again(ledger: Store, one_lane: Bounds) -> None:
     with TestClient(create_app(ledger, one_lane)) as http:
-        statuses: list[int] = []
+        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
         def slow() -> None:
-            statuses.append(ask(http, "SELECT count() FROM numbers(1000000000000)").status_code)
+            answers.put(ask(http, "SELECT count() FROM numbers(1000000000000)"))
 
         threads = [threading.Thread(target=slow) for _ in range(12)]
         for thread in threads:
             thread.start()
-        # Nine have room: one runs, eight wait. The others know at once.
-        while len(statuses) < 3:
-            threading.Event().wait(0.01)
-        assert statuses[:3] == [503] * 3
-        for thread in threads:
-            thread.join()
-    assert statuses.count(408) == 9
+        # Nine have room: one runs, eight wait. The others are told at once.
+        refused = [answers.get() for _ in range(3)]
+        assert [answer.status_code for answer in refused] == [503] * 3
+        assert all("TOO_MANY_SIMULTANEOUS_QUERIES" in answer.text for answer in refused)
+        assert all(answer.headers["retry-after"] == "1" for answer in refused)
+        while any(thread.is_alive() for thread in threads):
+            ledger._writing.run(lambda client: client.command(_KILL_READS))
+            threads[0].join(0.05)
+        assert all(answers.get().status_code != 503 for _ in range(9))
 
 
-def test_ingestion_goes_on_while_every_lane_is_busy(ledger: Store, bounds: Bounds) -> None:
+def test_ingestion_goes_on_while_a_heavy_query_runs(ledger: Store, bounds: Bounds) -> None:
     with TestClient(create_app(ledger, bounds)) as http:
         done = threading.Event()
 
@@ -246,7 +249,7 @@ def test_ingestion_goes_on_while_every_lane_is_busy(ledger: Store, bounds: Bound
 
         thread = threading.Thread(target=slow)
         thread.start()
-        ledger.insert(entries())
+        ledger.insert(entries(entry(1)))  # a twin: the calls stay the same
         assert not done.is_set()
         thread.join()
 
@@ -290,7 +293,7 @@ def test_clickhouse_connect_cannot_write(client: Client) -> None:
         client.insert("entries", [["charge"]], column_names=["kind"])
     with pytest.raises(DatabaseError, match="164"):
         client.command("TRUNCATE TABLE entries")
-    assert client.command("SELECT count() FROM entries") == 3
+    assert client.command("SELECT count() FROM calls") == 3
 
 
 def test_a_plain_http_client_gets_a_whole_answer(port: int) -> None:

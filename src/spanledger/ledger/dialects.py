@@ -5,9 +5,9 @@ reject with a reason; what a span becomes depends on that span alone. Usage leav
 canonical units of genai-prices: input includes cache reads and writes, output includes reasoning.
 Never sums two spellings of one fact (the first that is present wins), never guesses in silence.
 
-The rules are here, what they know of each instrumentation is rows in ``dialect_table``: ``FIELDS``
-says where a fact is read, ``SCOPES`` what an instrumentation means by its numbers, ``KINDS`` and
-``AGGREGATES`` which spans repeat what their children report.
+The rules are here, what they know of each instrumentation is rows in ``dialect_fields`` (where
+a fact is read) and ``dialect_scopes`` (what an instrumentation means by its numbers, which spans
+repeat what their children report).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,17 +17,15 @@ from typing import Final
 
 import polars as pl
 
-from spanledger.ledger.dialect_table import (
+from spanledger.ledger.dialect_fields import FIELDS, KEPT, Spelling
+from spanledger.ledger.dialect_scopes import (
     AGGREGATES,
     API_OF_PROVIDER,
     BEDROCK_MODEL,
-    FIELDS,
     FREE,
-    KEPT,
     KINDS,
     PROVIDERS,
     SCOPES,
-    Spelling,
 )
 from spanledger.ledger.limits import MODEL_NAME_BYTES_MAX, QUANTITY_MAX
 from spanledger.ledger.otlp import ATTRIBUTE, REJECTS as SPAN_REJECTS, RESOURCE, AttributeKeys, Kind
