@@ -82,7 +82,7 @@ def full() -> Meters:
             {"cost_class": "unpriced", "unpriced_reason": "unknown_model"},
         )
     )
-    meters.watch(pending=lambda: 3, journal_bytes=lambda: 4_096, lag_seconds=lambda: 0.5)
+    meters.watch(journal_bytes=lambda: 4_096, lag_seconds=lambda: 0.5)
     budget = BudgetStatus("b", "day", Decimal(2), Decimal(1), Decimal("0.5"), Decimal("0.8"))
     meters.refresh({"today": Decimal("1.5")}, [budget], 1_760_000_000.0)
     return meters
@@ -282,7 +282,11 @@ def test_counts_of_items_are_by_transport_and_reason() -> None:
     meters.dead("too_old", 1)
     meters.duplicate(1)
     meters.stored(entries({}, {}))
-    assert by(meters, "spanledger_items_received_total", "transport") == {"grpc": 7, "http": 1}
+    assert by(meters, "spanledger_items_received_total", "transport") == {
+        "grpc": 7,
+        "http": 1,
+        "journal": 0,
+    }
     assert by(meters, "spanledger_items_not_a_call_total", "reason") == {"agent": 2, "tool": 1}
     parts = ("stored", "duplicate", "not_a_call", "rejected", "dead")
     assert sum(total(meters, f"spanledger_items_{part}_total") for part in parts) == 8
@@ -307,13 +311,27 @@ def test_acknowledgements_fall_into_cumulative_buckets() -> None:
 
 def test_what_is_watched_is_asked_at_each_scrape() -> None:
     meters = Meters(2_000)
-    assert samples(meters, "spanledger_items_pending") == {}
-    waiting = [7]
-    meters.watch(pending=lambda: waiting[0], journal_bytes=lambda: 1, lag_seconds=lambda: 2.5)
-    assert total(meters, "spanledger_items_pending") == 7
-    waiting[0] = 0
-    assert samples(meters, "spanledger_items_pending") == {(): 0}
+    assert samples(meters, "spanledger_journal_bytes") == {}
+    sizes = [7]
+    meters.watch(journal_bytes=lambda: sizes[0], lag_seconds=lambda: 2.5)
+    assert total(meters, "spanledger_journal_bytes") == 7
+    sizes[0] = 0
+    assert samples(meters, "spanledger_journal_bytes") == {(): 0}
     assert total(meters, "spanledger_writer_lag_seconds") == 2.5
+
+
+def test_what_was_received_is_pending_until_its_fate_is_decided() -> None:
+    meters = Meters(2_000)
+    assert total(meters, "spanledger_items_pending") == 0
+    meters.received("grpc", 9)
+    meters.received("journal", 2)
+    assert total(meters, "spanledger_items_pending") == 11
+    meters.not_a_call({"not_genai": 1})
+    meters.rejected({"invalid_span_id": 2})
+    meters.duplicate(3)
+    meters.dead("overflow", 1)
+    meters.stored(entries({}, {}, {}))
+    assert total(meters, "spanledger_items_pending") == 1
 
 
 def test_the_store_is_down_until_it_is_said_to_be_up() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings, strategies as st
 from otlp_requests import Span, chat, request
 
 from spanledger.ledger import dialect_scopes, dialects
+from spanledger.ledger.dialect_fields import KEPT
 from spanledger.ledger.dialects import Normalised, normalise
 from spanledger.ledger.limits import MODEL_NAME_BYTES_MAX
 from spanledger.ledger.otlp import Body, decode
@@ -181,6 +182,21 @@ def test_allow_listed_attributes_are_kept_as_text_and_no_others() -> None:
         {"key": "gen_ai.request.temperature", "value": "0.5"},
         {"key": "custom.kept", "value": "x"},
     ]
+
+
+def test_names_of_content_are_known_and_those_kept_are_none_of_them() -> None:
+    content = [
+        "gen_ai.input.messages",
+        "gen_ai.prompt.0.content",
+        "gen_ai.system_instructions",
+        "gen_ai.tool.call.arguments",
+        "input.value",
+        "llm.output_messages.0.message.content",
+        "http.request.header.authorization",
+        "gen_ai.completion",
+    ]
+    assert dialects.content_names(content) == content
+    assert dialects.content_names([*KEPT, "ticket.id", "app.category", "k8s.pod.name"]) == []
 
 
 @pytest.mark.parametrize(

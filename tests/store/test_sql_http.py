@@ -23,7 +23,7 @@ from starlette.testclient import TestClient
 
 from spanledger.store.client import _KILL_READS, Store
 from spanledger.store.sql_http import create_app
-from spanledger.store.sql_pool import Bounds
+from spanledger.store.sql_pool import FORMATS, Bounds
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,14 @@ def test_the_format_may_be_asked_for_in_three_ways(http: TestClient, how: str) -
 def test_a_format_that_is_not_on_the_list_is_refused(http: TestClient, name: str) -> None:
     answer = http.get("/", params={"query": "SELECT 1", "default_format": name})
     assert answer.status_code == (400 if name else 200)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_on_the_list_is_one_of_the_engines(http: TestClient, name: str) -> None:
+    answer = ask(http, f"SELECT 'x' AS x FORMAT {name}")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-clickhouse-format"] == name
+    assert answer.headers["content-type"] == FORMATS[name]
 
 
 def test_parameters_are_typed_values(http: TestClient) -> None:

@@ -39,6 +39,9 @@ DUPLICATE: Final = "spanledger_items_duplicate_total"
 NOT_A_CALL: Final = "spanledger_items_not_a_call_total"
 REJECTED: Final = "spanledger_items_rejected_total"
 DEAD: Final = "spanledger_items_dead_total"
+# What can become of a span that was received; until then it is pending.
+_FATES: Final = (STORED, DUPLICATE, NOT_A_CALL, REJECTED, DEAD)
+PENDING: Final = "spanledger_items_pending"
 REQUESTS: Final = "spanledger_requests_total"
 OVERFLOW: Final = "spanledger_metric_series_overflow_total"
 
@@ -60,6 +63,8 @@ _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
 # The families that names from spans label, which share one bound.
 _BY_NAME: Final = (COST, TOKENS, CALLS, UNPRICED)
 _TRANSPORTS: Final = ("grpc", "http")
+# Entries that this process found in its journal at start, acknowledged by the one before it.
+JOURNAL: Final = "journal"
 _OUTCOMES: Final = ("accepted", "partial", "refused", "busy")
 
 OTHER: Final = "other"
@@ -107,7 +112,7 @@ class Meters:
         self._by_name_count = 0
         self._lock = threading.Lock()
         self._values: dict[Series, Amount] = {
-            (RECEIVED, (transport,)): 0 for transport in _TRANSPORTS
+            (RECEIVED, (source,)): 0 for source in (*_TRANSPORTS, JOURNAL)
         }
         # Born at 0, so that Prometheus sees the first increase.
         self._values |= {
@@ -172,13 +177,11 @@ class Meters:
     def watch(
         self,
         *,
-        pending: Callable[[], int],
         journal_bytes: Callable[[], int],
         lag_seconds: Callable[[], float],
     ) -> None:
         """Set what is asked at each scrape; the functions must neither block nor raise."""
         self._watched = {
-            "spanledger_items_pending": pending,
             "spanledger_journal_bytes": journal_bytes,
             "spanledger_writer_lag_seconds": lag_seconds,
         }
@@ -214,6 +217,9 @@ class Meters:
             counters[name].add_metric(labels, float(value))
         yield from counters.values()
         yield _ack_histogram(ack_counts, ack_sum_s)
+        yield GaugeMetricFamily(
+            PENDING, "Spans received whose fate is not decided yet.", value=float(_pending(values))
+        )
         yield from self._state()
         yield from _read_from_ledger(spend, budgets, refreshed_at)
 
@@ -244,7 +250,6 @@ class Meters:
 
     def _state(self) -> Iterator[Metric]:
         for name, about in (
-            ("spanledger_items_pending", "Spans acknowledged and not yet in the ledger."),
             ("spanledger_journal_bytes", "Size of the journal on disk."),
             ("spanledger_writer_lag_seconds", "How long the ledger is behind the journal."),
         ):
@@ -277,6 +282,18 @@ class _Group:
         for token_type in _TOKEN_TYPES:
             if tokens := int(str(row[token_type])):
                 self.amounts[TOKENS, (*who, token_type)] = tokens
+
+
+def _pending(values: Mapping[Series, Amount]) -> int:
+    """What was received and is not yet stored, known, no call, rejected or dead.
+
+    Derived from one copy of the counters, so the conservation law holds in every single scrape.
+    """
+    totals = dict.fromkeys((RECEIVED, *_FATES), 0)
+    for (name, _), amount in values.items():
+        if name in totals:
+            totals[name] += int(amount)
+    return totals[RECEIVED] - sum(totals[name] for name in _FATES)
 
 
 def label(text: str) -> str:

@@ -27,7 +27,7 @@ from spanledger.collector.budgets import spend_windows, statuses
 from spanledger.collector.commit import Committer
 from spanledger.collector.journal import Journal
 from spanledger.collector.listeners import HttpServer, bind, bind_grpc
-from spanledger.collector.metrics import Meters
+from spanledger.collector.metrics import JOURNAL, Meters
 from spanledger.collector.writer import DeadLetters, Writer
 from spanledger.config import Address, Config
 from spanledger.errors import StartupError
@@ -88,6 +88,7 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, asked.set)
         with self._open_journal() as journal:
+            self._meters.received(JOURNAL, journal.pending_rows)
             committer = self._committer(journal, disk_failed)
             # The price book is half a million objects that live for ever; walked again and again
             # by the garbage collector, they took a third of all CPU time under load (measured).
@@ -121,6 +122,11 @@ class Service:
         return journal
 
     def _committer(self, journal: Journal, on_broken: Callable[[str], None]) -> Committer:
+        if content := dialects.content_names(self._config.attributes.allow):
+            raise StartupError(
+                f"attributes.allow = {', '.join(content)}: content is never kept",
+                hint="Remove these names; parameters, ids and tags of your own may be kept",
+            )
         book = PriceBook.bundled()
         return Committer(
             journal,
@@ -182,7 +188,6 @@ class Service:
             batch_wait_ms=config.store.batch_wait_ms,
         )
         self._meters.watch(
-            pending=lambda: journal.pending_rows,
             journal_bytes=lambda: journal.bytes,
             lag_seconds=self._writer.lag_seconds,
         )

@@ -276,6 +276,13 @@ FIELDS: Final[Mapping[str, Field]] = {
     ),
 }
 
+# Names under which instrumentations put what was said; nobody may ask for these to be kept.
+CONTENT: Final = (
+    r"(?i)(^|[._])(messages?|prompts?(?!\.(name|version))|completions?|contents?|instructions"
+    r"|arguments|authorization|cookie)([._]|$)"
+    r"|(^|\.)((in|out)puts?(\.value)?|result|raw)$"
+)
+
 # Kept as text beside the columns. Parameters and ids; nothing that holds what was said.
 KEPT: Final = (
     "aws.bedrock.guardrail.id",

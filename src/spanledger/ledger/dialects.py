@@ -10,6 +10,7 @@ a fact is read) and ``dialect_scopes`` (what an instrumentation means by its num
 repeat what their children report).
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +18,7 @@ from typing import Final
 
 import polars as pl
 
-from spanledger.ledger.dialect_fields import FIELDS, KEPT, Spelling
+from spanledger.ledger.dialect_fields import CONTENT, FIELDS, KEPT, Spelling
 from spanledger.ledger.dialect_scopes import (
     AGGREGATES,
     API_OF_PROVIDER,
@@ -48,6 +49,11 @@ class Normalised:
     calls: pl.DataFrame
     not_calls: Mapping[str, int]
     rejects: pl.DataFrame
+
+
+def content_names(names: Iterable[str]) -> list[str]:
+    """Those of the names under which content would come."""
+    return [name for name in names if re.search(CONTENT, name)]
 
 
 def attribute_keys(kept_too: Iterable[str] = ()) -> AttributeKeys:

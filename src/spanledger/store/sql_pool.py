@@ -22,32 +22,34 @@ from spanledger.store.client import READING, Store
 from spanledger.store.session import Session, Settings
 from spanledger.store.sql_guard import TOO_MANY_BYTES, UNKNOWN_FORMAT, Guard, Refused
 
-_TEXT: Final = "text/plain; charset=UTF-8"
-_TSV: Final = "text/tab-separated-values; charset=UTF-8"
-_CSV: Final = "text/csv; charset=UTF-8"
-_JSON: Final = "application/json; charset=UTF-8"
-_ROWS: Final = "application/x-ndjson; charset=UTF-8"
-_BYTES: Final = "application/octet-stream"
-
-# Formats need no schema file and write nothing but the answer; any other is refused.
+# Formats that need no schema file and write nothing but the answer; any other is refused.
+_FORMATS: Final = {
+    "application/json; charset=UTF-8": """
+        JSON JSONColumns JSONColumnsWithMetadata JSONCompact JSONCompactColumns JSONCompactStrings
+        JSONStrings
+    """,
+    "application/octet-stream": """
+        Arrow ArrowStream Avro BSONEachRow MsgPack Native ORC Parquet RowBinary RowBinaryWithNames
+        RowBinaryWithNamesAndTypes
+    """,
+    "application/x-ndjson; charset=UTF-8": """
+        JSONCompactEachRow JSONCompactEachRowWithNames JSONCompactEachRowWithNamesAndTypes
+        JSONCompactStringsEachRow JSONEachRow JSONL JSONLines JSONStringsEachRow NDJSON
+        PrettyJSONEachRow
+    """,
+    "application/xml; charset=UTF-8": "XML",
+    "text/csv; charset=UTF-8": "CSV CSVWithNames CSVWithNamesAndTypes",
+    "text/plain; charset=UTF-8": """
+        Markdown Null Pretty PrettyCompact PrettyCompactNoEscapes PrettyNoEscapes PrettySpace
+        RawBLOB TSKV Values Vertical
+    """,
+    "text/tab-separated-values; charset=UTF-8": """
+        TSV TSVRaw TSVWithNames TSVWithNamesAndTypes TabSeparated TabSeparatedRaw
+        TabSeparatedWithNames TabSeparatedWithNamesAndTypes
+    """,
+}
 FORMATS: Final = {
-    **dict.fromkeys(("Arrow", "ArrowStream", "Avro", "BSONEachRow", "MsgPack", "Native"), _BYTES),
-    **dict.fromkeys(("ORC", "Parquet", "RowBinary", "RowBinaryWithNames"), _BYTES),
-    "RowBinaryWithNamesAndTypes": _BYTES,
-    **dict.fromkeys(("CSV", "CSVWithNames", "CSVWithNamesAndTypes"), _CSV),
-    **dict.fromkeys(("TSV", "TSVRaw", "TSVWithNames", "TSVWithNamesAndTypes"), _TSV),
-    **dict.fromkeys(("TabSeparated", "TabSeparatedRaw", "TabSeparatedWithNames"), _TSV),
-    "TabSeparatedWithNamesAndTypes": _TSV,
-    **dict.fromkeys(("JSON", "JSONStrings", "JSONCompact", "JSONCompactStrings"), _JSON),
-    **dict.fromkeys(("JSONColumns", "JSONColumnsWithMetadata", "JSONCompactColumns"), _JSON),
-    **dict.fromkeys(("JSONEachRow", "JSONStringsEachRow", "JSONLines", "NDJSON", "JSONL"), _ROWS),
-    **dict.fromkeys(("JSONCompactEachRow", "JSONCompactStringsEachRow"), _ROWS),
-    **dict.fromkeys(("JSONCompactEachRowWithNames", "PrettyJSONEachRow"), _ROWS),
-    "JSONCompactEachRowWithNamesAndTypes": _ROWS,
-    "XML": "application/xml; charset=UTF-8",
-    **dict.fromkeys(("Markdown", "Null", "Pretty", "PrettyCompact", "PrettySpace"), _TEXT),
-    **dict.fromkeys(("PrettyNoEscapes", "PrettyCompactNoEscapes", "RawBLOB"), _TEXT),
-    **dict.fromkeys(("TSKV", "Values", "Vertical"), _TEXT),
+    name: content_type for content_type, names in _FORMATS.items() for name in names.split()
 }
 DEFAULT_FORMAT: Final = "TabSeparated"
 
