@@ -8,9 +8,11 @@ tenant and start time, so those stretches are all that is read. Inside them one 
 and trace id finds the few candidates; the comparison itself is on the whole key. Of the ways to
 hand 10,000 keys to the engine the array parameter of numbers was the fastest.
 
-Measured on 2 cores for 10,000 new rows against 10 M rows: 26 ms in a stretch of 14,000 rows, 34 ms
-in one of 0.35 M, 220 ms across all 10 M; 16 ms of that is handing the numbers over. For 512 rows:
-8, 21 and 270 ms. A semi-join on the ids themselves took 70 to 300 ms, the bloom-filter index 80.
+Measured on 2 cores for 10,000 new rows against 10 M rows of 17 hours: 30 to 50 ms when they lie
+within a minute, 40 within an hour (0.6 M rows), 160 all over; 16 of that is handing the numbers
+over. For 512 rows 10, 25 and 450 ms, for one 8, 7 and 7. The same by a join on the ids took 70 to
+300 ms, by the bloom-filter index 80. (Ask twice and the engine's cache of conditions answers in 5:
+measure with fresh ids.)
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,9 @@
 """The ClickHouse HTTP interface over the embedded engine, read-only.
 
 Promises: what clickhouse-connect and curl send is understood (GET and POST, parameters, formats,
-gzip, zstd and lz4), errors have ClickHouse's words, codes and headers. A query that finds no room is answered 503 at once, so a queue can never hold the process.
-Never changes a thing: settings that clients send, sessions and users are taken and ignored.
+gzip, zstd and lz4), errors have ClickHouse's words, codes and headers. A query that finds no room
+is answered 503 at once, so a queue can never hold the process. Never changes a thing: settings that
+clients send, sessions and users are taken and ignored.
 
 ``database`` may be ours, ``default`` or nothing, and always means ours.
 """
