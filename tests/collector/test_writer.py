@@ -12,11 +12,12 @@ from fakes import RECORDED_NS, Meters, unpriced
 from otlp_requests import Span, chat, request
 
 from spanledger.collector.journal import Journal
-from spanledger.collector.writer import KEY, DeadLetters, Writer
+from spanledger.collector.writer import DeadLetters, Writer
 from spanledger.ledger import dialects
 from spanledger.ledger.otlp import Body, decode
 from spanledger.ledger.schema import ENTRIES_ARROW, entries_to_arrow
 from spanledger.store.errors import BadRows, StoreUnavailable
+from spanledger.store.known import KEY
 
 
 def batch(*spans: Span) -> pa.RecordBatch:
@@ -49,8 +50,12 @@ class MemoryStore:
     def known(self, entries: pa.Table) -> pa.BooleanArray:
         if self.failures:
             raise self.failures.pop(0)
-        keys = zip(*(entries[name].to_pylist() for name in KEY), strict=True)
-        return pa.array([key in self.rows for key in keys], pa.bool_())
+        seen = set(self.rows)
+        known = []
+        for key in zip(*(entries[name].to_pylist() for name in KEY), strict=True):
+            known.append(key in seen)
+            seen.add(key)
+        return pa.array(known, pa.bool_())
 
 
 class Bench:

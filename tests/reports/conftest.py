@@ -93,7 +93,7 @@ CALLS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A client of an embedded engine that holds ``CALLS``."""
     path = tmp_path_factory.mktemp("ledger")

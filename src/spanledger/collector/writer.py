@@ -18,7 +18,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,8 +26,6 @@ from spanledger.collector.journal import Journal
 from spanledger.store.errors import BadRows, StoreUnavailable
 
 _log: Final = logging.getLogger(__name__)
-
-KEY: Final = ("tenant", "trace_id", "span_id", "kind", "run", "leg")
 
 _IDLE_S: Final = 0.5  # how soon an idle writer notices that it is to close
 _RETIRE_NS: Final = 10_000_000_000  # a segment lasts seconds under load, so this keeps few too many
@@ -40,7 +37,8 @@ class Store(Protocol):
     """What the writer needs of the store."""
 
     def insert(self, entries: pa.Table) -> None: ...
-    def known(self, entries: pa.Table) -> pa.BooleanArray: ...
+    def known(self, entries: pa.Table) -> pa.BooleanArray:
+        """Which entries are in the ledger, or stand earlier in the same table."""
 
 
 class Meters(Protocol):
@@ -171,10 +169,7 @@ class Writer:
                 return True
 
     def _store_new(self, entries: pa.Table) -> None:
-        keys = pl.DataFrame(entries.select(KEY))
-        first = keys.select(pl.struct(pl.all()).is_first_distinct()).to_series().to_numpy()
-        known = np.asarray(self._store.known(entries), dtype=bool)
-        new = entries.filter(pa.array(first & ~known))
+        new = entries.filter(pc.invert(self._store.known(entries)))
         if new.num_rows:
             self._store.insert(new)
             self._meters.stored(pl.DataFrame(new))
