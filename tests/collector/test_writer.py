@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def test_a_second_delivery_is_a_duplicate_within_a_batch_and_across_batches(benc
 
 def test_of_two_deliveries_the_first_stays(bench: Bench) -> None:
     first = chat(user__id="first")
-    second = Span({**first.attributes, "user.id": "second"}, "chat", first.trace_id, first.span_id)
+    second = replace(first, attributes={**first.attributes, "user.id": "second"})
     bench.journal.append(batch(first))
     bench.journal.append(batch(second))
     assert bench.writer().close(10)
