@@ -121,7 +121,7 @@ FIELDS: Final[Mapping[str, Field]] = {
         "metadata.user_api_key_alias",
         resource=["spanledger.api_key_alias"],
     ),
-    # The tier of the response, never the requested one (PRICING rule 3).
+    # The tier of the response, never the requested one: that is what is billed.
     "service_tier": _text(
         "openai.response.service_tier",
         "gen_ai.openai.response.service_tier",

@@ -39,7 +39,7 @@ LINES: Final = pl.List(
 )
 
 # Usage keys of genai-prices that have a column of their own; every other key lives in `usage`.
-# input_tokens includes cache reads and writes, output_tokens includes reasoning (PRICING rule 1).
+# input_tokens includes cache reads and writes, output_tokens includes reasoning.
 USAGE_COLUMNS: Final = (
     "input_tokens",
     "output_tokens",
@@ -81,7 +81,7 @@ _CALLS: Final[dict[str, PolarsType]] = {
     "agent": pl.String,
     "workflow": pl.String,
     "api_key_alias": pl.String,
-    "service_tier": pl.String,  # of the response (PRICING rule 3)
+    "service_tier": pl.String,  # of the response, never of the request
     "response_id": pl.String,
     "status": pl.String,  # "ok" | "error"
     "error_type": pl.String,

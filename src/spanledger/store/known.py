@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from spanledger.store.session import Session
 
-# What makes two entries the same one (DESIGN I2): the table's sorting key. A retry carries the
+# What makes two entries the same one: the table's sorting key. A retry carries the
 # same start time; with it the same row is the same row in every batch, however re-batched.
 KEY: Final = ("tenant", "start_time", "trace_id", "span_id", "kind", "run", "leg")
 

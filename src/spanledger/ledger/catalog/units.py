@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 # Cache lifetimes that providers bill and our calls can report, but genai-prices has no unit for.
-# As parts of cache_write_tokens they are charged at its rate (PRICING rule 7), never at 0.
+# As parts of cache_write_tokens they are charged at its rate, never at 0.
 _MORE_UNITS: Final[Mapping[str, Mapping[str, Any]]] = {
     f"cache_write_{ttl}_tokens": {
         "per": 1_000_000,
