@@ -31,9 +31,9 @@ class Bench:
         } | more
         self.committer = Committer(
             self.journal,
+            lambda spans: dialects.normalise(spans, "acme"),
             keys=dialects.attribute_keys(),
             meters=self.meters,
-            tenant="acme",
             on_broken=self.broken.append,
             **bounds,
         )

@@ -169,6 +169,19 @@ def test_budgets_and_spend_are_read_from_the_ledger(
     assert collector.metric("genai_spend_usd", window="last_24h") == 0.0475
 
 
+def test_columns_are_read_from_an_installations_own_names(serve: Callable[..., Collector]) -> None:
+    option = "attributes.columns={customer: [app.tenant]}"
+    collector = serve("--set", option).wait_ready()
+    collector.post(request([chat(app__tenant="acme")]).SerializeToString())
+    collector.wait_calls(1)
+    assert collector.rows("SELECT customer FROM calls") == [("acme",)]
+
+
+def test_content_cannot_be_asked_for(serve: Callable[..., Collector]) -> None:
+    text = refusal(serve("--set", "attributes.allow=[gen_ai.input.messages]"))
+    assert "content is never kept" in text
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains_and_ends_with_success(
     serve: Callable[..., Collector], number: int

@@ -148,6 +148,20 @@ def test_business_attributes_become_columns() -> None:
     ]
 
 
+def test_an_installations_own_names_come_first_on_the_span_then_on_the_resource() -> None:
+    own = (("customer", ("app.tenant", "tenant")), ("team", ("squad",)))
+    keys = dialects.attribute_keys(own=own)
+    spans = [
+        chat(spanledger__customer="a", tenant="b"),
+        chat(spanledger__customer="a", tenant="b", app__tenant="c"),
+        chat(spanledger__customer="a"),
+    ]
+    body = request(spans, {"squad": "red"}).SerializeToString()
+    calls = normalise(decode([Body(body)], keys, spans_max=9).spans, "t", own).calls
+    assert calls["customer"].to_list() == ["b", "c", "a"]
+    assert calls["team"].to_list() == ["red"] * 3
+
+
 def test_a_span_says_more_of_itself_than_its_resource() -> None:
     resource = {"service.name": "shop", "deployment.environment": "prod", "spanledger.team": "a"}
     row = call(chat(spanledger__team="b"), resource=resource)

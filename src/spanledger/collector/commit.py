@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 
 from spanledger.collector.journal import JournalBroken, JournalFull
-from spanledger.ledger import dialects
+from spanledger.ledger.dialects import Normalised
 from spanledger.ledger.otlp import AttributeKeys, Body, decode
 from spanledger.ledger.schema import entries_to_arrow
 
@@ -86,11 +86,11 @@ class Committer:
     def __init__(
         self,
         journal: Journal,
+        normalise: Callable[[pl.DataFrame], Normalised],
         price: Callable[[pl.DataFrame], pl.DataFrame],
         keys: AttributeKeys,
         meters: Meters,
         *,
-        tenant: str,
         inflight_bytes_max: int,
         spans_max: int,
         on_broken: Callable[[str], None],
@@ -99,10 +99,10 @@ class Committer:
 
         Args:
             journal: where entries are made durable.
+            normalise: turns a span batch into calls.
             price: turns a CALLS frame into an ENTRIES frame.
             keys: the attributes to read.
             meters: told of every item.
-            tenant: whose spans these are.
             inflight_bytes_max: bytes of bodies admitted and not yet answered.
             spans_max: spans in one request.
             on_broken: hears that the disk failed and nothing can be acknowledged any more.
@@ -111,7 +111,7 @@ class Committer:
         self._price = price
         self._keys = keys
         self._meters = meters
-        self._tenant = tenant
+        self._normalise = normalise
         self._inflight_bytes_max = inflight_bytes_max
         self._spans_max = spans_max
         self._on_broken = on_broken
@@ -187,7 +187,7 @@ class Committer:
     def _commit_together(self, group: Sequence[Request]) -> list[Outcome]:
         bodies = [request.body for request in group]
         decoded = decode(bodies, self._keys, spans_max=self._spans_max)
-        normalised = dialects.normalise(decoded.spans, self._tenant)
+        normalised = self._normalise(decoded.spans)
         if normalised.calls.height:
             self._journal.append(entries_to_arrow(self._price(normalised.calls)))
         self._count(group, decoded.spans, normalised)
@@ -201,9 +201,7 @@ class Committer:
             for index in range(len(group))
         ]
 
-    def _count(
-        self, group: Sequence[Request], spans: pl.DataFrame, normalised: dialects.Normalised
-    ) -> None:
+    def _count(self, group: Sequence[Request], spans: pl.DataFrame, normalised: Normalised) -> None:
         by_transport: dict[str, int] = {}
         for index, items in spans.group_by("request").len().iter_rows():
             transport = group[index].transport

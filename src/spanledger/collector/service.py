@@ -122,18 +122,21 @@ class Service:
         return journal
 
     def _committer(self, journal: Journal, on_broken: Callable[[str], None]) -> Committer:
-        if content := dialects.content_names(self._config.attributes.allow):
+        attributes = self._config.attributes
+        own = tuple(attributes.columns.items())
+        asked = [*attributes.allow, *(name for _, names in own for name in names)]
+        if content := dialects.content_names(asked):
             raise StartupError(
-                f"attributes.allow = {', '.join(content)}: content is never kept",
+                f"attributes: {', '.join(content)}: content is never kept",
                 hint="Remove these names; parameters, ids and tags of your own may be kept",
             )
         book = PriceBook.bundled()
         return Committer(
             journal,
+            lambda spans: dialects.normalise(spans, self._config.tenant, own),
             lambda calls: price(calls, book, known_at_ns=time.time_ns()),
-            dialects.attribute_keys(self._config.attributes.allow),
+            dialects.attribute_keys(attributes.allow, own),
             self._meters,
-            tenant=self._config.tenant,
             inflight_bytes_max=self._config.otlp.inflight_bytes_max,
             spans_max=self._config.otlp.spans_max,
             on_broken=on_broken,

@@ -124,6 +124,20 @@ class Metrics(_Section):
     )
 
 
+# Business columns that an app may write under names of its own.
+Column = Literal[
+    "user_id",
+    "customer",
+    "team",
+    "project",
+    "feature",
+    "conversation_id",
+    "agent",
+    "workflow",
+    "api_key_alias",
+]
+
+
 class Attributes(_Section):
     """``attributes``: what is kept of a span besides its columns."""
 
@@ -132,6 +146,10 @@ class Attributes(_Section):
         default=(),
         max_length=100,
         description="further span and resource attributes to keep, by name",
+    )
+    columns: dict[Column, Annotated[tuple[AttributeName, ...], Field(max_length=20)]] = Field(
+        default_factory=dict,
+        description="names of your own to read a column from, such as {customer: [app.tenant]}",
     )
 
 

@@ -56,9 +56,15 @@ def content_names(names: Iterable[str]) -> list[str]:
     return [name for name in names if re.search(CONTENT, name)]
 
 
-def attribute_keys(kept_too: Iterable[str] = ()) -> AttributeKeys:
+# Column -> names under which an installation's own apps write it; they come before all others.
+Own = tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def attribute_keys(kept_too: Iterable[str] = (), own: Own = ()) -> AttributeKeys:
     """The attributes to read from spans: those of ``FIELDS``, those kept, and the user's own."""
     kinds = dict.fromkeys((*KEPT, *kept_too), Kind.KEEP)
+    for _, names in own:
+        kinds.update(dict.fromkeys(names, Kind.TEXT))
     kinds.update(dict.fromkeys(KINDS, Kind.TEXT))
     for field in FIELDS.values():
         kinds.update(dict.fromkeys(field.resource, field.kind))
@@ -78,11 +84,11 @@ def _parts(name: str) -> tuple[str, str, str]:
     return name, "", ""
 
 
-def normalise(spans: pl.DataFrame, tenant: str) -> Normalised:
+def normalise(spans: pl.DataFrame, tenant: str, own: Own = ()) -> Normalised:
     """Turn a span batch of ``otlp.decode`` into calls; every span is accounted for."""
     facts = (
         spans.lazy()
-        .with_columns(_facts(tuple(spans.columns)))
+        .with_columns(_facts(tuple(spans.columns), own))
         .with_columns(_NAMES)
         .with_columns(_IDENTITY)
         .with_columns(_FATE)
@@ -120,20 +126,26 @@ _NO_REJECTS: Final = pl.DataFrame(
 
 
 @lru_cache(maxsize=256)  # an emitter always sends the same few sets of attributes
-def _facts(present: tuple[str, ...]) -> list[pl.Expr]:
+def _facts(present: tuple[str, ...], own: Own) -> list[pl.Expr]:
+    names_of = dict(own)
     kinds = [
         (pl.col(ATTRIBUTE + key) != "") & ~pl.col(ATTRIBUTE + key).str.contains(calls)
         for key, calls in KINDS.items()
         if ATTRIBUTE + key in present
     ]
     other_kind = pl.any_horizontal(kinds).fill_null(value=False) if kinds else pl.lit(value=False)
-    return [*(_first(name, present) for name in FIELDS), other_kind.alias("other_kind")]
+    return [
+        *(_first(name, present, names_of.get(name, ())) for name in FIELDS),
+        other_kind.alias("other_kind"),
+    ]
 
 
-def _first(name: str, present: Sequence[str]) -> pl.Expr:
+def _first(name: str, present: Sequence[str], own: Sequence[str]) -> pl.Expr:
     """The first spelling that is present; text ends in "", numbers in null."""
     field = FIELDS[name]
-    found = [
+    places = [prefix + key for prefix in (ATTRIBUTE, RESOURCE) for key in own]
+    found = [pl.col(column) for column in places if column in present]
+    found += [
         expression
         for spelling in field.names
         if (expression := _spelled(spelling, field.kind, present)) is not None
