@@ -11,6 +11,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -282,9 +283,11 @@ class Journal:
             retired = 0
             while self._oldest_is_retirable():
                 try:
-                    self._disk.unlink(self._segments[0].path)
-                except FileNotFoundError:
-                    pass  # somebody was faster
+                    with suppress(FileNotFoundError):  # somebody was faster
+                        self._disk.unlink(self._segments[0].path)
+                    # One by one: were a later removal to survive a power loss without an earlier
+                    # one, the hole would look like rows that damage has cost.
+                    self._disk.fsync_dir(self.directory)
                 except OSError as error:  # the writer's work must not end with this
                     _log.warning("journal %s: cannot retire: %s", self.directory, error)
                     break
