@@ -174,3 +174,25 @@ def test_bytes_of_a_torn_tail_are_somewhere_on_the_disk_at_every_moment() -> Non
     disk.before = look
     open_journal(disk).close()
     look("end")
+
+
+def test_what_a_retirement_leaves_behind_has_no_hole_whenever_the_power_goes() -> None:
+    states: list[list[int]] = []
+    disk = FakeDisk(lambda _: states.extend(sorted(numbers(s)) for s in disk.crash_states()))
+    now_ns = [0]
+    for number in range(3):  # each opening begins a segment
+        with open_journal(disk, clock_ns=lambda: now_ns[0]) as journal:
+            journal.append(batch([number]))
+    with open_journal(disk, clock_ns=lambda: now_ns[0]) as journal:
+        journal.move_mark(journal.end)
+        now_ns[0] += 48 * HOUR_NS
+        states.clear()
+        assert journal.retire() == 2
+        last = max(numbers(disk))
+    left = {tuple(state) for state in states} | {tuple(sorted(numbers(disk)))}
+    assert len(left) == 3
+    assert all(list(state) == list(range(state[0], last + 1)) for state in left)
+
+
+def numbers(disk: FakeDisk) -> list[int]:
+    return [int(path.stem) for path in disk.files() if path.suffix == ".journal"]
