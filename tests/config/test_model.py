@@ -2,13 +2,16 @@ import re
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 from pydantic import ValidationError
 
 from spanledger.config import Config, load, warnings
-from spanledger.config.model import fields
+from spanledger.config.model import Column, Dimension, fields
+from spanledger.ledger.dialect_fields import FIELDS
+from spanledger.store.client import DIMENSIONS
 
 SHIPPED = Path(__file__).parents[2] / "config.yaml"
 
@@ -67,3 +70,8 @@ def test_a_listener_that_others_can_reach_is_warned_about() -> None:
     assert "write to" in grpc
     assert "sql.listen = [::]:1" in sql
     assert "read the ledger" in sql
+
+
+def test_budgets_filter_by_what_the_store_can_and_columns_are_facts_that_are_read() -> None:
+    assert set(get_args(Dimension)) <= set(DIMENSIONS)
+    assert set(get_args(Column)) <= set(FIELDS)

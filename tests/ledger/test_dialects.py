@@ -106,6 +106,8 @@ def test_every_span_is_accounted_for_once(makers: list[Any]) -> None:
     result = normalised(*(make() for make in makers))
     counted = result.calls.height + sum(result.not_calls.values()) + result.rejects["spans"].sum()
     assert counted == len(makers)
+    assert set(result.not_calls) <= set(dialects.NOT_A_CALL)
+    assert set(result.rejects["reason"]) <= set(dialects.REJECTS)
 
 
 # --- who and what -------------------------------------------------------------------------------
