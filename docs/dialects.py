@@ -5,11 +5,11 @@ python docs/dialects.py > docs/dialects.md
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from spanledger.ledger.dialect_fields import FIELDS, KEPT
-from spanledger.ledger.dialect_scopes import AGGREGATES, KINDS, SCOPES
+from spanledger.ledger.dialect_scopes import AGGREGATES, HOSTS, KINDS, SCOPES, Scope
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden" / "dialects.json"
 
@@ -41,22 +41,40 @@ def lines() -> Iterator[str]:
     for name, pattern in KINDS.items():
         shown = pattern.replace("|", "\\|")
         yield f"| `{name}` | `{shown}` |"
+    yield "\n## Who is paid\n"
+    yield "The host of the call knows, then the shape of the model's id, the scope, the provider"
+    yield "attribute. Ends of hosts, beside Bedrock's:\n"
+    yield "| host | provider |\n|---|---|"
+    for host, provider in HOSTS.items():
+        yield f"| `{host}` | `{provider}` |"
     yield "\n## Instrumentations\n"
-    yield "| scope | input includes cache | output includes reasoning | known to lose the cache |"
+    yield "| scope | input includes cache | output includes reasoning | lost, and its flag |"
     yield "|---|---|---|---|"
     for name, scope in SCOPES.items():
-        facts = (scope.input_includes_cache, scope.output_includes_reasoning, scope.loses_cache)
-        yield f"| `{name}` | {' | '.join('yes' if fact else 'no' for fact in facts)} |"
-    yield "\nAny other scope is read as the specification says and flagged `assumed`.\n"
+        yield f"| `{name}` | {' | '.join(_meaning(scope))} |"
+    yield "\nAny other scope is read as the specification says and flagged `assumed`. A name that"
+    yield "ends in 0 stands for versions 0.x.\n"
+    yield "Agents that a provider hosts are not told from agents that call: a span `invoke_agent`"
+    yield "is never a call, also where nothing below it is.\n"
     yield "## Captures\n"
     yield "Spans of real SDKs with known true usage; what is not exact is lost by the emitter.\n"
     yield "| capture | exact calls | failed | not calls | lost, and why |\n|---|---|---|---|---|"
-    golden = json.loads(GOLDEN.read_text())
-    for capture, fixed in golden.items():
+    for capture, fixed in json.loads(GOLDEN.read_text()).items():
+        fates = Counter(fate for _, _, fate in fixed["spans"])
         why = Counter(loss[4] for loss in fixed["losses"])
-        losses = "; ".join(f"{count}: {reason}" for reason, count in why.items())
-        cells = (fixed["exact"], fixed["failed"], sum(fixed["not_calls"].values()), losses)
+        calls = [fates.pop(fate, 0) for fate in ("exact", "failed", "loss")]
+        cells = (*calls[:2], _counted(fates), _counted(why))
         yield f"| {capture} | {' | '.join(map(str, cells))} |"
+
+
+def _meaning(scope: Scope) -> Iterator[str]:
+    yield "yes" if scope.input_includes_cache else "no"
+    yield "yes" if scope.output_includes_reasoning else "no"
+    yield "; ".join(f"{text} (`{flag}`)" if flag else text for flag, text in scope.losses)
+
+
+def _counted(things: Mapping[str, int]) -> str:
+    return "; ".join(f"{count}: {thing}" for thing, count in things.items())
 
 
 def _shown(name: str) -> str:

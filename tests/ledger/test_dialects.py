@@ -1,14 +1,17 @@
 """span batch -> calls: the OpenTelemetry GenAI conventions, old and new."""
 
+import re
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
 import pytest
+from genai_prices.data import providers
 from hypothesis import given, settings, strategies as st
 from otlp_requests import Span, chat, request
 
 from spanledger.ledger import dialect_scopes, dialects
+from spanledger.ledger.catalog import PriceBook
 from spanledger.ledger.dialect_fields import KEPT
 from spanledger.ledger.dialects import Normalised, normalise
 from spanledger.ledger.limits import MODEL_NAME_BYTES_MAX
@@ -304,9 +307,122 @@ def test_an_invalid_count_is_flagged_and_never_negative(count: Any) -> None:
     assert (row["usage_invalid"], row["input_tokens"]) == (True, 0)
 
 
+def test_thoughts_without_an_output_are_no_usage() -> None:
+    row = call(Span({"gen_ai.request.model": "o3", "gen_ai.usage.details.reasoning_tokens": 200}))
+    assert (row["usage_missing"], row["output_reasoning_tokens"]) == (True, 0)
+
+
+def flags(scope: str, version: str = "1.0", /, **attributes: Any) -> set[str]:
+    """The doubts about a call of 100 input and 10 output tokens."""
+    row = call(chat(**attributes), scope=(scope, version))
+    names = ("usage_estimated", "cache_unknown", "cache_write_unknown")
+    return {name for name in names if row[name]}
+
+
+READ = {"gen_ai__usage__cache_read__input_tokens": 7}
+OTEL = "opentelemetry.instrumentation"
+
+
 def test_an_emitter_that_loses_the_cache_split_is_flagged() -> None:
-    assert call(chat(), scope=("opentelemetry.instrumentation.openai_v2", "2.4b0"))["cache_unknown"]
-    assert not call(chat())["cache_unknown"]
+    assert flags(f"{OTEL}.openai_v2") == {"cache_unknown"}
+    assert flags(f"{OTEL}.openai_v2", **READ) == set()
+    assert flags(f"{OTEL}.genai.openai") == set()
+
+
+def test_an_emitter_that_loses_cache_writes_is_flagged_until_it_reports_some() -> None:
+    assert flags(f"{OTEL}.openai.v1", **READ) == {"cache_write_unknown"}
+    written = {"gen_ai__usage__cache_write__input_tokens": 3}
+    assert flags(f"{OTEL}.openai.v1", **READ, **written) == set()
+
+
+def test_input_without_its_lost_cached_tokens_is_an_estimate() -> None:
+    assert flags(BOTOCORE[0]) == {"cache_unknown", "usage_estimated"}
+    assert flags(BOTOCORE[0], **READ) == set()
+
+
+def test_counts_that_an_emitter_makes_up_are_estimates() -> None:
+    streamed = {"gen_ai__request__stream": True}
+    assert flags("openlit.instrumentation.openai", **streamed) == {"usage_estimated"}
+    assert flags("openlit.instrumentation.openai", **streamed, **READ) == set()
+    assert flags("openlit.instrumentation.openai") == set()
+    assert flags(f"{OTEL}.anthropic", **READ, gen_ai__is_streaming=True) == {"usage_estimated"}
+    mistral = {"gen_ai__request__model": "mistral.mistral-large-2402-v1:0", **READ}
+    assert flags(BOTOCORE[0], **mistral) == {"usage_estimated"}
+
+
+def test_an_embedding_has_no_cache_to_lose() -> None:
+    span = Span({"gen_ai.request.model": "text-embedding-3-small", "gen_ai.usage.input_tokens": 17})
+    assert not call(span, scope=(f"{OTEL}.openai_v2", "2.4b0"))["cache_unknown"]
+
+
+def test_a_scope_may_have_changed_its_meaning_with_its_major_version() -> None:
+    google = {"gen_ai__usage__reasoning__output_tokens": 5, "gen_ai__usage__output_tokens": 10}
+    old = call(chat("gemini-2.5-pro", **google), scope=(f"{OTEL}.google_genai", "0.7b2"))
+    new = call(chat("gemini-2.5-pro", **google), scope=(f"{OTEL}.google_genai", "1.3b0"))
+    assert (old["output_tokens"], new["output_tokens"]) == (15, 10)
+
+
+def test_what_a_compaction_used_is_beside_the_usage() -> None:
+    span = Span(
+        {
+            "gen_ai.usage.input_tokens": 100,
+            "gen_ai.usage.output_tokens": 10,
+            "anthropic.usage.compaction.input_tokens": 1_000,
+            "anthropic.usage.compaction.output_tokens": 50,
+        }
+    )
+    row = call(span, scope=("com.anthropic.sdk.python", "2.12.0"))
+    assert (row["input_tokens"], row["output_tokens"]) == (1_100, 60)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"gen_ai.usage.details.web_search_requests": 2},
+        {"gen_ai.usage.raw": '{"server_tool_use": {"web_search_requests": 2}}'},
+        {"metadata": '{"server_tool_use": {"web_search_requests": 2}}'},
+        {"metadata.usage_object": "Usage(server_tool_use={'web_search_requests': 2})"},
+    ],
+)
+def test_web_searches_are_usage(attributes: dict[str, Any]) -> None:
+    row = call(Span({**chat().attributes, **attributes}))
+    assert row["usage"] == [{"key": "web_searches", "value": Decimal(2)}]
+    assert call(chat())["usage"] == []
+
+
+@pytest.mark.parametrize(
+    ("host", "payer"),
+    [
+        ("api.openai.com", "openai"),
+        ("https://my-company.openai.azure.com/openai/", "azure.ai.openai"),
+        ("bedrock-runtime.eu-central-1.amazonaws.com", "aws.bedrock"),
+        ("us-central1-aiplatform.googleapis.com", "gcp.vertex_ai"),
+        ("http://127.0.0.1:8080/v1", "openai"),
+        ("notopenrouter.ai", "openai"),
+        ("openrouter.ai.example.com", "openai"),
+    ],
+)
+def test_who_is_paid_is_known_by_the_host_first(host: str, payer: str) -> None:
+    row = call(chat(gen_ai__system="openai", server__address=host))
+    assert row["provider"] == payer
+    assert {"key": "server.address", "value": host} in row["attributes"]
+
+
+def test_the_host_may_come_in_the_address_of_the_api() -> None:
+    row = call(chat(gen_ai__openai__api_base="https://api.deepseek.com/v1"))
+    assert row["provider"] == "deepseek"
+
+
+def test_every_host_of_the_table_is_paid_as_the_price_data_says() -> None:
+    book = PriceBook.bundled()
+    for host, payer in dialect_scopes.HOSTS.items():
+        sellers = [one for one in providers if re.match(one.api_pattern, f"https://{host}/v1")]
+        ids = [info.id for one in sellers for info in one.models]
+        names = (name for id_ in ids for name in (id_, f"accounts/fireworks/models/{id_}"))
+        found = {book.resolve(payer, name, "") for name in names}
+        known = {model.provider for model in found if not isinstance(model, str)}
+        assert known <= {one.id for one in sellers}, host
+        assert known or not sellers, host
 
 
 @settings(max_examples=50, deadline=None)

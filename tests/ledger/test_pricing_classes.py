@@ -136,6 +136,18 @@ def test_an_unknown_cache_split_is_bounded_by_all_read_and_all_written() -> None
     assert _bounds(row) == ("bounded", [Decimal("0.03"), Decimal("0.3"), Decimal("0.6")])
 
 
+def test_unknown_cache_writes_leave_the_cached_reads_as_they_are() -> None:
+    usage: dict[str, Any] = {"input_tokens": 100_000, "cache_read_tokens": 40_000}
+    row = entry(*SONNET, cache_write_unknown=True, **usage)
+    low = (60_000 * Decimal(3) + 40_000 * Decimal("0.3")) / 10**6
+    assert _bounds(row) == ("bounded", [low, low, low + 60_000 * Decimal(3) / 10**6])
+
+
+def test_cached_tokens_lost_beside_the_input_make_an_estimate_without_bounds() -> None:
+    row = entry(*SONNET, cache_unknown=True, usage_estimated=True, input_tokens=100_000)
+    assert _bounds(row) == ("estimated", [Decimal("0.3")] * 3)
+
+
 def test_cached_audio_that_was_not_reported_is_bounded_by_what_it_can_be() -> None:
     usage: dict[str, Any] = {
         "input_tokens": 1_000,

@@ -14,8 +14,9 @@ COLUMNS = """
     feature conversation_id agent workflow api_key_alias service_tier response_id status error_type
     input_tokens output_tokens cache_read_tokens cache_write_tokens cache_write_5m_tokens
     cache_write_1h_tokens reasoning_tokens input_audio_tokens output_audio_tokens usage convention
-    usage_missing usage_estimated usage_invalid cache_unknown cost_usd cost_low_usd cost_high_usd
-    list_cost_usd cost_reported_usd cost_class unpriced_reason lines price_book known_at attributes
+    usage_missing usage_estimated usage_invalid cache_unknown cache_write_unknown cost_usd
+    cost_low_usd cost_high_usd list_cost_usd cost_reported_usd cost_class unpriced_reason lines
+    price_book known_at attributes
 """.split()  # noqa: SIM905 - a wall of quotes reads worse
 
 

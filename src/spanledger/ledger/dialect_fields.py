@@ -42,6 +42,10 @@ _MLFLOW: Final = "mlflow.chat.tokenUsage"
 _VERCEL: Final = "ai.response.providerMetadata"
 _LITELLM: Final = "metadata.usage_object"
 _LANGSMITH: Final = "gen_ai.usage.{}_token_details"
+_LANGCHAIN: Final = "langsmith.metadata.usage_metadata"
+_MLFLOW_OUT: Final = "mlflow.spanOutputs"
+_TTL: Final = "input_tokens_details.cache_write_tokens_details"
+_SEARCHES: Final = "server_tool_use.web_search_requests"
 
 FIELDS: Final[Mapping[str, Field]] = {
     "service": _text(resource=["service.name"]),
@@ -67,6 +71,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     "operation": _text("gen_ai.operation.name", "llm.request.type"),
     "user_id": _text(
         "user.id",
+        "baggage.user.id",
         "enduser.id",
         "gen_ai.request.user",
         "gen_ai.user",
@@ -80,6 +85,8 @@ FIELDS: Final[Mapping[str, Field]] = {
     "customer": _text(
         "spanledger.customer",
         "customer.id",
+        "baggage.customer.id",
+        "baggage.account.id",
         "traceloop.association.properties.customer",
         "ai.telemetry.metadata.customer",
         "langsmith.metadata.customer",
@@ -97,6 +104,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     "project": _text(
         "spanledger.project",
         "langsmith.trace.session_name",
+        "anthropic.workspace.id",
         resource=["spanledger.project", "service.namespace"],
     ),
     "feature": _text(
@@ -108,6 +116,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     "conversation_id": _text(
         "gen_ai.conversation.id",
         "session.id",
+        "baggage.session.id",
         "traceloop.association.properties.session_id",
         "traceloop.association.properties.thread_id",
         "ai.telemetry.metadata.sessionId",
@@ -134,9 +143,16 @@ FIELDS: Final[Mapping[str, Field]] = {
         "ai.response.id",
         "output.value$.id",
         "output.value$.response_id",
-        "mlflow.spanOutputs$.id",
+        f"{_MLFLOW_OUT}$.id",
+        "gen_ai.completion$.id",
+        "gen_ai.completion$.llm_output.id",
+        "aws.request_id",
+        "anthropic.request.id",
     ),
     "error_type": _text("error.type"),
+    # Where the call went: the payer is known by it before anything else.
+    "host": _text("server.address", "gen_ai.openai.api_base", "url.full"),
+    "streamed": _text("gen_ai.request.stream", "gen_ai.is_streaming", "llm.is_streaming"),
     "time_to_first_token_s": Field(("gen_ai.response.time_to_first_chunk",), kind=Kind.NUMBER),
     "cost_reported": Field(
         (
@@ -164,8 +180,11 @@ FIELDS: Final[Mapping[str, Field]] = {
             f"{_LANGFUSE}$.input_audio",
             f"{_LANGFUSE}$.input_cache_read",
             f"{_LANGFUSE}$.input_cache_creation",
+            f"{_LANGFUSE}$.cache_read_input_tokens",
+            f"{_LANGFUSE}$.cache_creation_input_tokens",
         ),
         f"{_MLFLOW}$.input_tokens",
+        f"{_MLFLOW_OUT}$.usage.prompt_tokens",
     ),
     "output_tokens": _count(
         "gen_ai.usage.output_tokens",
@@ -195,10 +214,12 @@ FIELDS: Final[Mapping[str, Field]] = {
         f"{_LANGFUSE}$.prompt_tokens_details.cached_tokens",
         f"{_LANGFUSE}$.input_tokens_details.cached_tokens",
         f"{_LANGFUSE}$.input_cache_read",
+        f"{_LANGFUSE}$.cache_read_input_tokens",
         f"{_MLFLOW}$.cache_read_input_tokens",
         f"{_VERCEL}$.anthropic.usage.cache_read_input_tokens",
         f"{_LITELLM}~'cached_tokens': (\\d+)",
         _LANGSMITH.format("input") + "~'cache_read': (\\d+)",
+        f"{_LANGCHAIN}$.input_token_details.cache_read",
     ),
     "cache_write_tokens": _count(
         "gen_ai.usage.cache_write.input_tokens",
@@ -214,16 +235,18 @@ FIELDS: Final[Mapping[str, Field]] = {
         f"{_LANGFUSE}$.prompt_tokens_details.cache_write_tokens",
         f"{_LANGFUSE}$.input_tokens_details.cache_write_tokens",
         f"{_LANGFUSE}$.input_cache_creation",
+        f"{_LANGFUSE}$.cache_creation_input_tokens",
         f"{_MLFLOW}$.cache_creation_input_tokens",
         f"{_VERCEL}$.anthropic.usage.cache_creation_input_tokens",
         f"{_VERCEL}$.openai.usage.cacheWriteTokens",
         f"{_LITELLM}~'cache_creation_input_tokens': (\\d+)",
         f"{_LITELLM}~'cache_write_tokens': (\\d+)",
         _LANGSMITH.format("input") + "~'cache_creation': (\\d+)",
+        f"{_LANGCHAIN}$.input_token_details.cache_creation",
         "output.value$.usage.prompt_tokens_details.cache_write_tokens",
         "output.value$.usage.input_tokens_details.cache_write_tokens",
-        "mlflow.spanOutputs$.usage.prompt_tokens_details.cache_write_tokens",
-        "mlflow.spanOutputs$.usage.input_tokens_details.cache_write_tokens",
+        f"{_MLFLOW_OUT}$.usage.prompt_tokens_details.cache_write_tokens",
+        f"{_MLFLOW_OUT}$.usage.input_tokens_details.cache_write_tokens",
     ),
     "cache_write_5m_tokens": _count(
         "anthropic.usage.cache_creation.ephemeral_5m_input_tokens",
@@ -251,22 +274,59 @@ FIELDS: Final[Mapping[str, Field]] = {
         f"{_LANGFUSE}$.completion_tokens_details.reasoning_tokens",
         f"{_LANGFUSE}$.output_reasoning",
         _LANGSMITH.format("output") + "~'reasoning': (\\d+)",
+        f"{_LANGCHAIN}$.output_token_details.reasoning",
     ),
     "input_audio_tokens": _count(
         "gen_ai.usage.audio.input_tokens",
         "llm.token_count.prompt_details.audio",
         "gen_ai.usage.input_audio_tokens",
         "gen_ai.usage.details.input_audio_tokens",
+        f"{_LOGFIRE}$.prompt_tokens_details.audio_tokens",
+        f"{_LOGFIRE}$.input_token_details.audio_tokens",
+        f"{_LANGFUSE}$.prompt_tokens_details.audio_tokens",
+        f"{_LANGFUSE}$.input_audio",
+        _LANGSMITH.format("input") + "~'audio': (\\d+)",
+        f"{_LANGCHAIN}$.input_token_details.audio",
     ),
     "output_audio_tokens": _count(
         "gen_ai.usage.audio.output_tokens",
         "llm.token_count.completion_details.audio",
         "gen_ai.usage.output_audio_tokens",
         "gen_ai.usage.details.output_audio_tokens",
+        f"{_LOGFIRE}$.completion_tokens_details.audio_tokens",
+        f"{_LANGFUSE}$.completion_tokens_details.audio_tokens",
+        f"{_LANGFUSE}$.output_audio",
+        _LANGSMITH.format("output") + "~'audio': (\\d+)",
+        f"{_LANGCHAIN}$.output_token_details.audio",
     ),
     "cache_audio_read_tokens": _count("gen_ai.usage.audio.cache_read.input_tokens"),
-    "input_image_tokens": _count("gen_ai.usage.image.input_tokens"),
-    "output_image_tokens": _count("gen_ai.usage.image.output_tokens"),
+    "input_image_tokens": _count(
+        "gen_ai.usage.image.input_tokens",
+        f"{_LOGFIRE}$.input_tokens_details.image_tokens",
+    ),
+    "output_image_tokens": _count(
+        "gen_ai.usage.image.output_tokens",
+        f"{_LOGFIRE}$.output_tokens_details.image_tokens",
+    ),
+    "cache_write_12h_tokens": _count(
+        f"{_LOGFIRE}$.{_TTL}.ttl_12h_tokens",
+        f"output.value$.usage.{_TTL}.ttl_12h_tokens",
+    ),
+    "cache_write_30m_tokens": _count(
+        f"{_LOGFIRE}$.{_TTL}.ttl_30m_tokens",
+        f"output.value$.usage.{_TTL}.ttl_30m_tokens",
+    ),
+    "web_searches": _count(
+        "gen_ai.usage.details.web_search_requests",
+        f"{_LOGFIRE}$.{_SEARCHES}",
+        f"{_VERCEL}$.anthropic.usage.{_SEARCHES}",
+        f"{_LITELLM}~'web_search_requests': (\\d+)",
+        f"metadata$.{_SEARCHES}",
+        f"output.value$.usage.{_SEARCHES}",
+    ),
+    # What Anthropic's automatic compaction of a conversation used: beside the usage, not in it.
+    "compaction_input_tokens": _count("anthropic.usage.compaction.input_tokens"),
+    "compaction_output_tokens": _count("anthropic.usage.compaction.output_tokens"),
     # Not a usage of its own: it decides whether input includes the cached tokens.
     "total_tokens": _count(
         "gen_ai.usage.total_tokens",
@@ -275,6 +335,9 @@ FIELDS: Final[Mapping[str, Field]] = {
         "ai.usage.totalTokens",
     ),
 }
+
+# Usage without a column of its own, under its key of genai-prices: it goes into the map `usage`.
+EXTRAS: Final = ("cache_write_12h_tokens", "cache_write_30m_tokens", "web_searches")
 
 # Names under which instrumentations put what was said; nobody may ask for these to be kept.
 CONTENT: Final = (

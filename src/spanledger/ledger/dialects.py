@@ -18,24 +18,25 @@ from typing import Final
 
 import polars as pl
 
-from spanledger.ledger.dialect_fields import CONTENT, FIELDS, KEPT, Spelling
+from spanledger.ledger.dialect_fields import CONTENT, EXTRAS, FIELDS, KEPT, Spelling
 from spanledger.ledger.dialect_scopes import (
     AGGREGATES,
     API_OF_PROVIDER,
+    BEDROCK_HOST,
     BEDROCK_MODEL,
     FREE,
+    HOSTS,
     KINDS,
     PROVIDERS,
     SCOPES,
 )
+from spanledger.ledger.dialect_usage import CANONICAL, COUNTS, MODEL, SCOPE, scope_in_table
 from spanledger.ledger.limits import MODEL_NAME_BYTES_MAX, QUANTITY_MAX
 from spanledger.ledger.otlp import ATTRIBUTE, REJECTS as SPAN_REJECTS, RESOURCE, AttributeKeys, Kind
 from spanledger.ledger.schema import CALLS, MONEY, QUANTITY_MAP, USAGE_COLUMNS
 
 NOT_A_CALL: Final = ("not_genai", "aggregate", "free", "no_model_no_usage")
 REJECTS: Final = (*SPAN_REJECTS, "model_name_too_long")
-
-_COUNTS: Final = tuple(name for name, field in FIELDS.items() if field.kind is Kind.COUNT)
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ Own = tuple[tuple[str, tuple[str, ...]], ...]
 
 def attribute_keys(kept_too: Iterable[str] = (), own: Own = ()) -> AttributeKeys:
     """The attributes to read from spans: those of ``FIELDS``, those kept, and the user's own."""
-    kinds = dict.fromkeys((*KEPT, *kept_too), Kind.KEEP)
+    kept = (*KEPT, *kept_too)
+    kinds = dict.fromkeys(kept, Kind.KEEP)
     for _, names in own:
         kinds.update(dict.fromkeys(names, Kind.TEXT))
     kinds.update(dict.fromkeys(KINDS, Kind.TEXT))
@@ -72,7 +74,7 @@ def attribute_keys(kept_too: Iterable[str] = (), own: Own = ()) -> AttributeKeys
             for name in (spelling,) if isinstance(spelling, str) else spelling:
                 key, mark, _ = _parts(name)
                 kinds[key] = Kind.RAW if mark else field.kind
-    return AttributeKeys(kinds)
+    return AttributeKeys(kinds, kept)
 
 
 def _parts(name: str) -> tuple[str, str, str]:
@@ -108,7 +110,7 @@ def normalise(spans: pl.DataFrame, tenant: str, own: Own = ()) -> Normalised:
             .agg(pl.len().alias("spans"))
         )
     canonical = calls.lazy().with_columns(pl.lit(tenant).alias("tenant"))
-    for step in _CANONICAL:
+    for step in CANONICAL:
         canonical = canonical.with_columns(step)
     return Normalised(
         calls=canonical.select(_AS_CALLS).collect(optimizations=_AS_WRITTEN),
@@ -137,7 +139,20 @@ def _facts(present: tuple[str, ...], own: Own) -> list[pl.Expr]:
     return [
         *(_first(name, present, names_of.get(name, ())) for name in FIELDS),
         other_kind.alias("other_kind"),
+        _usage_map(present).alias("usage"),
     ]
+
+
+def _usage_map(present: Sequence[str]) -> pl.Expr:
+    """Usage that has no column: a map of the counts above zero."""
+    counts = {name: found for name in EXTRAS if (found := _found(name, present))}
+    pairs = [
+        pl.when(count > 0).then(pl.struct(key=pl.lit(name), value=count.cast(MONEY)))
+        for name, found in counts.items()
+        for count in (pl.coalesce(found),)
+    ]
+    # Built only where it can hold something: it costs half a millisecond, however short the batch.
+    return pl.concat_list(pairs).list.drop_nulls() if pairs else pl.lit([], QUANTITY_MAP)
 
 
 def _first(name: str, present: Sequence[str], own: Sequence[str]) -> pl.Expr:
@@ -145,18 +160,22 @@ def _first(name: str, present: Sequence[str], own: Sequence[str]) -> pl.Expr:
     field = FIELDS[name]
     places = [prefix + key for prefix in (ATTRIBUTE, RESOURCE) for key in own]
     found = [pl.col(column) for column in places if column in present]
-    found += [
-        expression
-        for spelling in field.names
-        if (expression := _spelled(spelling, field.kind, present)) is not None
-    ]
-    found += [pl.col(RESOURCE + key) for key in field.resource if RESOURCE + key in present]
+    found += _found(name, present)
     if field.kind is Kind.TEXT:
         # An empty text is as good as absent: the next spelling may know better.
         said = [pl.when(column != "").then(column) for column in found[:-1]]
         return pl.coalesce(*said, *found[-1:], pl.lit("")).alias(name)
     dtype = pl.Int64 if field.kind is Kind.COUNT else pl.Float64
     return (pl.coalesce(found) if found else pl.lit(None, dtype)).alias(name)
+
+
+def _found(name: str, present: Sequence[str]) -> list[pl.Expr]:
+    field = FIELDS[name]
+    spelled = (_spelled(spelling, field.kind, present) for spelling in field.names)
+    return [
+        *(expression for expression in spelled if expression is not None),
+        *(pl.col(RESOURCE + key) for key in field.resource if RESOURCE + key in present),
+    ]
 
 
 def _spelled(spelling: Spelling, kind: Kind, present: Sequence[str]) -> pl.Expr | None:
@@ -180,28 +199,29 @@ def _spelled(spelling: Spelling, kind: Kind, present: Sequence[str]) -> pl.Expr 
     return pl.when(number.is_between(0, QUANTITY_MAX)).then(number)
 
 
-_SCOPE: Final = pl.col("scope_name")
-_MODEL: Final = (
-    pl.when(pl.col("request_model") != "").then("request_model").otherwise("response_model")
-)
 _PAYERS: Final = {name: scope.provider for name, scope in SCOPES.items() if scope.provider}
 
+_HOST: Final = (
+    pl.col("host").str.to_lowercase().str.extract(r"^(?:[a-z]+://)?([^/:?#]+)").fill_null("")
+)
+_HOST_END: Final = rf"(?:^|[.-])({'|'.join(map(re.escape, HOSTS))})$"
 _NAMES: Final = [
+    scope_in_table(),
+    _HOST.alias("host"),
     # MLflow writes a text as JSON, in quotes.
     pl.col("request_model", "response_model", "provider").str.strip_chars('"'),
     pl.col("operation", "service_tier").str.to_lowercase(),
-    pl.any_horizontal(pl.col(_COUNTS).is_not_null()).alias("has_usage"),
+    pl.any_horizontal(pl.col(COUNTS).is_not_null()).alias("has_usage"),
 ]
 _IDENTITY: Final = [
-    # Who is paid: the shape of the model's id, then the scope, then the provider attribute.
-    pl.when(_MODEL.str.contains(BEDROCK_MODEL))
-    .then(pl.lit("aws.bedrock"))
-    .when(_SCOPE.is_in(list(_PAYERS)))
-    .then(_SCOPE.replace(_PAYERS))
-    .otherwise(
-        pl.col("provider").str.to_lowercase().str.replace(API_OF_PROVIDER, "$1").replace(PROVIDERS)
-    )
-    .alias("provider"),
+    # Who is paid: the host knows, then the shape of the model's id, then the scope.
+    pl.coalesce(
+        pl.when(pl.col("host").str.contains(BEDROCK_HOST)).then(pl.lit("aws.bedrock")),
+        pl.col("host").str.extract(_HOST_END).replace(HOSTS),
+        pl.when(MODEL.str.contains(BEDROCK_MODEL)).then(pl.lit("aws.bedrock")),
+        pl.when(SCOPE.is_in(list(_PAYERS))).then(SCOPE.replace(_PAYERS)),
+        pl.col("provider").str.to_lowercase().str.replace(API_OF_PROVIDER, "$1").replace(PROVIDERS),
+    ).alias("provider"),
     ((pl.col("request_model") != "") | (pl.col("response_model") != "")).alias("has_model"),
 ]
 
@@ -210,9 +230,9 @@ _IDENTITY: Final = [
 # model nor operation; the request half of logfire's stream, whose usage comes in a span of its own.
 _REPEATS: Final = (
     (pl.col("name") == "raw_gen_ai_request")
-    | ((_SCOPE == "pydantic-ai") & (pl.col("request_model") == "") & (pl.col("operation") == ""))
+    | ((SCOPE == "pydantic-ai") & (pl.col("request_model") == "") & (pl.col("operation") == ""))
     | (
-        _SCOPE.str.starts_with("logfire.")
+        SCOPE.str.starts_with("logfire.")
         & ~pl.col("has_usage")
         & (pl.col("response_id") == "")
         & ~pl.col("failed")
@@ -247,87 +267,6 @@ def _fate() -> list[pl.Expr]:
 _FATE: Final = _fate()
 
 
-def _cached() -> pl.Expr:
-    return pl.col("cache_read_tokens") + pl.col("cache_write_tokens")
-
-
-def _input_includes_cache() -> list[pl.Expr]:
-    """Is input inclusive of cached tokens, and how do we know?
-
-    The numbers decide where they can; then the scope table; then the specification.
-    """
-    counted = pl.col("input_tokens") + pl.col("output_tokens")
-    total = pl.col("total_tokens")
-    proven_out = (_cached() > pl.col("input_tokens")) | (
-        (_cached() > 0) & (total == counted + _cached())
-    )
-    proven_in = (_cached() == 0) | (total == counted)
-    without = [name for name, scope in SCOPES.items() if not scope.input_includes_cache]
-    declared_out = pl.col("scope_name").is_in(without)
-    convention = (
-        pl.when(proven_out | proven_in)
-        .then(pl.lit("proven"))
-        .when(pl.col("scope_name").is_in(list(SCOPES)))
-        .then(pl.lit("declared"))
-        .otherwise(pl.lit("assumed"))
-    )
-    includes = pl.when(proven_out).then(statement=False).when(proven_in).then(statement=True)
-    return [
-        includes.otherwise(~declared_out).alias("includes_cache"),
-        convention.alias("convention"),
-    ]
-
-
-def _output_with_reasoning() -> pl.Expr:
-    """Gemini's candidates are without the thoughts; some emitters pass them on so."""
-    without = [name for name, scope in SCOPES.items() if not scope.output_includes_reasoning]
-    output, reasoning = pl.col("output_tokens"), pl.col("output_reasoning_tokens")
-    implied = pl.max_horizontal(pl.col("total_tokens") - pl.col("input_tokens"), output)
-    complete = pl.when(reasoning > 0).then(output + reasoning).otherwise(implied)
-    return pl.when(_SCOPE.is_in(without)).then(complete).otherwise(output).alias("output_tokens")
-
-
-def _reported_cost() -> pl.Expr:
-    """USD to twelve places: a token of the cheapest model, and all that a double has to say.
-
-    A reported 0 means "unknown" in every emitter that writes it.
-    """
-    cost = pl.col("cost_reported")
-    scaled = (cost * 1e12).round().cast(pl.Int64).cast(MONEY)
-    return pl.when((cost > 0) & (cost < 1e6)).then(scaled / 10**12)
-
-
-_LOSE_CACHE: Final = [name for name, scope in SCOPES.items() if scope.loses_cache]
-_FAILED: Final = pl.col("failed") | (pl.col("error_type") != "")
-
-# What makes facts canonical, step by step: each step may use the columns of those before it.
-_CANONICAL: Final = (
-    [
-        pl.any_horizontal(pl.col(_COUNTS) < 0).fill_null(value=False).alias("usage_invalid"),
-        (~pl.col("has_usage")).alias("usage_missing"),
-        pl.lit(value=False).alias("usage_estimated"),
-        pl.col("scope_name").is_in(_LOSE_CACHE).alias("cache_unknown"),
-        pl.when(_FAILED).then(pl.lit("error")).otherwise(pl.lit("ok")).alias("status"),
-        (pl.col("time_to_first_token_s") * 1_000).alias("time_to_first_token_ms"),
-        _reported_cost().alias("cost_reported_usd"),
-        pl.lit([], QUANTITY_MAP).alias("usage"),
-        pl.coalesce(
-            "cache_write_tokens",
-            pl.col("cache_write_5m_tokens") + pl.col("cache_write_1h_tokens").fill_null(0),
-            "cache_write_1h_tokens",
-        ),
-    ],
-    [pl.col(_COUNTS).clip(lower_bound=0).fill_null(0)],
-    [_output_with_reasoning()],
-    _input_includes_cache(),
-    [
-        pl.when("includes_cache")
-        .then(0)
-        .otherwise(_cached())
-        .add(pl.col("input_tokens"))
-        .alias("input_tokens")
-    ],
-)
 _AS_CALLS: Final = [pl.col(name).cast(dtype) for name, dtype in CALLS.items()]
 
 

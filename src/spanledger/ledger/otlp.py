@@ -10,7 +10,7 @@ pass); a malformed one is refused alone.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -70,15 +70,21 @@ class Kind(Enum):
 
 
 class AttributeKeys:
-    """The attribute keys to read and how, in the form that a hash look-up takes. Made once."""
+    """The attribute keys to read and how, in the form that a hash look-up takes. Made once.
 
-    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+    ``kept``: keys of any kind that go into the ``attributes`` map as well.
+    """
+
+    def __init__(self, kinds: Mapping[str, Kind], kept: Iterable[str] = ()) -> None:
+        also = frozenset(kept)
         self.names = list(kinds)
         self.kinds = list(kinds.values())
         self.encoded = pa.array([name.encode() for name in self.names], pa.binary())
         # One more place than names: the keys that begin with CUSTOM share the last.
         self.is_raw = np.array([kind is Kind.RAW for kind in self.kinds] + [False])
-        self.is_kept = np.array([kind is Kind.KEEP for kind in self.kinds] + [True])
+        self.is_kept = np.array(
+            [kind is Kind.KEEP or name in also for name, kind in kinds.items()] + [True]
+        )
 
 
 @dataclass(frozen=True)

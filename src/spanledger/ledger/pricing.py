@@ -130,12 +130,17 @@ class _Doubts:
 
     assumed: Flags  # input may or may not include the cached tokens
     cache_unknown: Flags  # the emitter loses which part of the input was cached
+    writes_unknown: Flags  # it loses how much of the input was written to the cache
 
 
 def _doubts(calls: pl.DataFrame, rows: Rows) -> _Doubts:
+    # What was lost besides the input, not in it, has no bounds: such usage is an estimate.
+    inside = ~flags_of(calls, "usage_estimated")[rows]
+    cache_unknown = flags_of(calls, "cache_unknown")[rows] & inside
     return _Doubts(
         (calls.get_column("convention") == "assumed").to_numpy()[rows],
-        flags_of(calls, "cache_unknown")[rows],
+        cache_unknown,
+        cache_unknown | (flags_of(calls, "cache_write_unknown")[rows] & inside),
     )
 
 
@@ -164,10 +169,9 @@ def _readings(usage: Usage, doubts: _Doubts) -> list[_Reading]:
     add(open_input & (unsplit > 0), {**exclusive, **all_hour})
     # Nothing of the cache is known: all of the rest was read from it, or all was written to it.
     rest = total - read - written
-    unknown = doubts.cache_unknown & (rest > 0)
-    add(unknown, {"cache_read_tokens": read + rest})
+    add(doubts.cache_unknown & (rest > 0), {"cache_read_tokens": read + rest})
     add(
-        unknown,
+        doubts.writes_unknown & (rest > 0),
         {"cache_write_tokens": written + rest, "cache_write_1h_tokens": hour + unsplit + rest},
     )
     for cached, modality, both in OVERLAPS:

@@ -93,6 +93,7 @@ _CALLS: Final[dict[str, PolarsType]] = {
     "usage_estimated": pl.Boolean,  # counts that the emitter guessed
     "usage_invalid": pl.Boolean,  # a count was negative, fractional, too large or no number
     "cache_unknown": pl.Boolean,  # the emitter is known to lose the cache split
+    "cache_write_unknown": pl.Boolean,  # it is known to lose cache writes, and reported none
     "cost_reported_usd": MONEY,  # the emitter's own figure, kept beside ours; NULL if none
     "attributes": TEXT_MAP,  # the allow-listed rest
 }

@@ -49,6 +49,7 @@ SELECT
     charge.usage_estimated AS usage_estimated,
     charge.usage_invalid AS usage_invalid,
     charge.cache_unknown AS cache_unknown,
+    charge.cache_write_unknown AS cache_write_unknown,
     charge.cost_usd AS cost_usd,
     charge.cost_low_usd AS cost_low_usd,
     charge.cost_high_usd AS cost_high_usd,
