@@ -10,15 +10,18 @@ until its line is removed. ``python tests/ledger/make_golden.py`` writes what co
 import json
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 from captures import NAMES, observed, spans_of
 from hypothesis import given, settings, strategies as st
 
+from spanledger.ledger.catalog import PriceBook
 from spanledger.ledger.dialect_scopes import SCOPES
 from spanledger.ledger.dialects import attribute_keys, normalise
 from spanledger.ledger.otlp import Body, decode
+from spanledger.ledger.pricing import price
 
 GOLDEN = json.loads(Path(__file__).parents[1].joinpath("golden", "dialects.json").read_text())
 KEYS = attribute_keys()
@@ -69,30 +72,31 @@ def test_the_number_of_exact_calls_never_falls() -> None:
     assert FATES.count("loss") <= 71
 
 
-SOME = [
-    span
-    for name in (
-        "strands-agents-experimental",
-        "vercel-ai-sdk-v6",
-        "openlit-google",
-        "langfuse-sdk",
-    )
-    for span in spans_of(name)
-]
+ALL = [span for name in NAMES for span in spans_of(name)]
+BOOK = PriceBook.bundled()
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.permutations(range(len(SOME))), st.lists(st.integers(1, len(SOME)), max_size=4))
-def test_a_captured_span_is_the_same_in_any_batch(order: list[int], cuts: list[int]) -> None:
-    def rows(spans: list[int]) -> dict[bytes, dict[str, Any]]:
-        batch = decode([Body(SOME[i].body) for i in spans], KEYS, spans_max=10**4).spans
-        calls = normalise(batch, "acme").calls.drop("request")
-        return {row["span_id"]: row for row in calls.to_dicts()}
+def charges(spans: list[int]) -> dict[tuple[bytes, bytes], dict[str, Any]]:
+    """The entries of some captured spans in one batch, by trace and span id."""
+    batch = decode([Body(ALL[index].body) for index in spans], KEYS, spans_max=10**4).spans
+    entries = price(normalise(batch, "acme").calls, BOOK, known_at_ns=1)
+    return {(row["trace_id"], row["span_id"]): row for row in entries.to_dicts()}
 
-    together = rows(list(range(len(SOME))))
-    edges = [0, *sorted(set(cuts)), len(order)]
-    apart: dict[bytes, dict[str, Any]] = {}
+
+@pytest.fixture(scope="module")
+def together() -> dict[tuple[bytes, bytes], dict[str, Any]]:
+    return charges(list(range(len(ALL))))
+
+
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 2**32), batches=st.integers(1, 40))
+def test_a_captured_span_is_charged_the_same_in_any_batch_order_and_repetition(
+    together: dict[tuple[bytes, bytes], dict[str, Any]], seed: int, batches: int
+) -> None:
+    random = Random(seed)  # noqa: S311 - an order, no secret
+    order = [index for index in range(len(ALL)) for _ in range(random.choice((1, 1, 1, 3)))]
+    random.shuffle(order)
+    edges = sorted({0, len(order), *(random.randrange(len(order)) for _ in range(batches))})
     for start, end in pairwise(edges):
-        part = rows(order[start:end] * 2)  # each span twice
-        apart |= part
-    assert apart == together
+        apart = charges(order[start:end])
+        assert apart == {key: together[key] for key in apart}
