@@ -163,6 +163,8 @@ FIELDS: Final[Mapping[str, Field]] = {
             "litellm.cost.total",
             "operation.cost",
             "llm.cost.total",
+            "langfuse.observation.cost_details$.total",
+            "mlflow.llm.cost$.total_cost",
         ),
         kind=Kind.NUMBER,
     ),
@@ -253,12 +255,14 @@ FIELDS: Final[Mapping[str, Field]] = {
         "gen_ai.usage.details.ephemeral_5m_input_tokens",
         f"{_LOGFIRE}$.cache_creation.ephemeral_5m_input_tokens",
         f"{_VERCEL}$.anthropic.usage.cache_creation.ephemeral_5m_input_tokens",
+        f"{_LITELLM}~'ephemeral_5m_input_tokens': (\\d+)",
     ),
     "cache_write_1h_tokens": _count(
         "anthropic.usage.cache_creation.ephemeral_1h_input_tokens",
         "gen_ai.usage.details.ephemeral_1h_input_tokens",
         f"{_LOGFIRE}$.cache_creation.ephemeral_1h_input_tokens",
         f"{_VERCEL}$.anthropic.usage.cache_creation.ephemeral_1h_input_tokens",
+        f"{_LITELLM}~'ephemeral_1h_input_tokens': (\\d+)",
     ),
     "output_reasoning_tokens": _count(
         "gen_ai.usage.reasoning.output_tokens",

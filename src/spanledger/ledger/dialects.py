@@ -195,6 +195,8 @@ def _spelled(spelling: Spelling, kind: Kind, present: Sequence[str]) -> pl.Expr 
     text = column.str.json_path_match(f"${where}") if mark == "$" else column.str.extract(where)
     if kind is Kind.TEXT:
         return text
+    if kind is Kind.NUMBER:
+        return text.cast(pl.Float64, strict=False)
     number = text.cast(pl.Int64, strict=False)
     return pl.when(number.is_between(0, QUANTITY_MAX)).then(number)
 
@@ -227,7 +229,8 @@ _IDENTITY: Final = [
 
 
 # LiteLLM's child with the raw provider answer; pydantic-ai 1's run of an agent, which names neither
-# model nor operation; the request half of logfire's stream, whose usage comes in a span of its own.
+# model nor operation; the request half of logfire's stream, whose usage comes in a span of its own;
+# the outer span of embeddings in Vercel's version 7, whose usage is in the spans below it.
 _REPEATS: Final = (
     (pl.col("name") == "raw_gen_ai_request")
     | ((SCOPE == "pydantic-ai") & (pl.col("request_model") == "") & (pl.col("operation") == ""))
@@ -237,6 +240,7 @@ _REPEATS: Final = (
         & (pl.col("response_id") == "")
         & ~pl.col("failed")
     )
+    | ((SCOPE == "gen_ai") & (pl.col("operation") == "embeddings") & ~pl.col("has_usage"))
 )
 
 
