@@ -193,12 +193,15 @@ def _spelled(spelling: Spelling, kind: Kind, present: Sequence[str]) -> pl.Expr 
     if not mark:
         return column
     text = column.str.json_path_match(f"${where}") if mark == "$" else column.str.extract(where)
-    if kind is Kind.TEXT:
-        return text
-    if kind is Kind.NUMBER:
-        return text.cast(pl.Float64, strict=False)
-    number = text.cast(pl.Int64, strict=False)
-    return pl.when(number.is_between(0, QUANTITY_MAX)).then(number)
+    return _read(text, kind)
+
+
+def _read(text: pl.Expr, kind: Kind) -> pl.Expr:
+    """A value found inside a text, in the kind of its field."""
+    if kind is Kind.COUNT:
+        number = text.cast(pl.Int64, strict=False)
+        return pl.when(number.is_between(0, QUANTITY_MAX)).then(number)
+    return text.cast(pl.Float64, strict=False) if kind is Kind.NUMBER else text
 
 
 _PAYERS: Final = {name: scope.provider for name, scope in SCOPES.items() if scope.provider}
