@@ -205,6 +205,8 @@ def _read(text: pl.Expr, kind: Kind) -> pl.Expr:
 
 
 _PAYERS: Final = {name: scope.provider for name, scope in SCOPES.items() if scope.provider}
+# One table for all three: a look-up costs a lone call more than all that it looks up.
+_PAYER_NAMES: Final = {**PROVIDERS, **_PAYERS, **HOSTS}
 
 _HOST: Final = (
     pl.col("host").str.to_lowercase().str.extract(r"^(?:[a-z]+://)?([^/:?#]+)").fill_null("")
@@ -222,11 +224,13 @@ _IDENTITY: Final = [
     # Who is paid: the host knows, then the shape of the model's id, then the scope.
     pl.coalesce(
         pl.when(pl.col("host").str.contains(BEDROCK_HOST)).then(pl.lit("aws.bedrock")),
-        pl.col("host").str.extract(_HOST_END).replace(HOSTS),
+        pl.col("host").str.extract(_HOST_END),
         pl.when(MODEL.str.contains(BEDROCK_MODEL)).then(pl.lit("aws.bedrock")),
-        pl.when(SCOPE.is_in(list(_PAYERS))).then(SCOPE.replace(_PAYERS)),
-        pl.col("provider").str.to_lowercase().str.replace(API_OF_PROVIDER, "$1").replace(PROVIDERS),
-    ).alias("provider"),
+        pl.when(SCOPE.is_in(list(_PAYERS))).then(SCOPE),
+        pl.col("provider").str.to_lowercase().str.replace(API_OF_PROVIDER, "$1"),
+    )
+    .replace(_PAYER_NAMES)
+    .alias("provider"),
     ((pl.col("request_model") != "") | (pl.col("response_model") != "")).alias("has_model"),
 ]
 
