@@ -17,7 +17,8 @@ from spanledger.ledger.limits import (
     START_TIME_NS_MIN,
     TEXT_BYTES_MAX,
 )
-from spanledger.ledger.otlp import SPANS, AttributeKeys, Body, Decoded, Kind, decode
+from spanledger.ledger.otlp import SPANS, Body, Decoded, decode
+from spanledger.ledger.otlp_values import AttributeKeys, Kind
 
 KEYS = AttributeKeys(
     {

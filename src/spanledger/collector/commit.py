@@ -20,7 +20,8 @@ import pyarrow as pa
 
 from spanledger.collector.journal import JournalBroken, JournalFull
 from spanledger.ledger.dialects import Normalised
-from spanledger.ledger.otlp import AttributeKeys, Body, decode
+from spanledger.ledger.otlp import Body, decode
+from spanledger.ledger.otlp_values import AttributeKeys
 from spanledger.ledger.schema import entries_to_arrow
 
 _log: Final = logging.getLogger(__name__)

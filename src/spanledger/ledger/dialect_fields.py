@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from spanledger.ledger.otlp import Kind
+from spanledger.ledger.otlp_values import Kind
 
 # One spelling of a fact: an attribute name; "name$.path" for a value inside an attribute's JSON and
 # "name~pattern" for one inside a Python dictionary written as text (both are read for numbers

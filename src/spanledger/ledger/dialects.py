@@ -32,7 +32,8 @@ from spanledger.ledger.dialect_scopes import (
 )
 from spanledger.ledger.dialect_usage import CANONICAL, COUNTS, MODEL, SCOPE, scope_in_table
 from spanledger.ledger.limits import MODEL_NAME_BYTES_MAX, QUANTITY_MAX
-from spanledger.ledger.otlp import ATTRIBUTE, REJECTS as SPAN_REJECTS, RESOURCE, AttributeKeys, Kind
+from spanledger.ledger.otlp import REJECTS as SPAN_REJECTS
+from spanledger.ledger.otlp_values import ATTRIBUTE, RESOURCE, AttributeKeys, Kind
 from spanledger.ledger.schema import CALLS, MONEY, QUANTITY_MAP, USAGE_COLUMNS
 
 NOT_A_CALL: Final = ("not_genai", "aggregate", "free", "no_model_no_usage")

@@ -1,7 +1,8 @@
 """OTLP bytes to nested Arrow arrays, for protobuf and for JSON.
 
-Promises: both encodings come out in the same nested shape, with the field names of the OTLP
-protocol; ids as bytes, what the sender left out as null. Fails as a whole with ``Malformed`` and
+Promises: traces and logs, in both encodings, come out in one nested shape (``resource`` and
+``scopes``, each with ``scope`` and ``items``), the fields of an item named as in OTLP; ids as
+bytes, what the sender left out as null. Fails as a whole with ``Malformed`` and
 a reason of fixed words. Never builds a Python object per span, never recurses on input, never
 quotes the input in an error (it may hold a prompt).
 
@@ -13,6 +14,7 @@ proto2 syntax because that keeps "absent" apart from 0.
 """
 
 from collections.abc import Callable, Sequence
+from enum import Enum
 from typing import Any, Final
 
 import polars as pl
@@ -21,12 +23,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from google.protobuf import descriptor_pb2, descriptor_pool
 
+
+class Signal(Enum):
+    """What a request carries; the value is the noun for its items."""
+
+    TRACES = "spans"
+    LOGS = "log records"
+
+    @property
+    def message(self) -> str:
+        """The name of its request message in OTLP."""
+        return "ExportTraceServiceRequest" if self is Signal.TRACES else "ExportLogsServiceRequest"
+
+
 _Field = descriptor_pb2.FieldDescriptorProto
 _BYTES, _BOOL, _INT32 = _Field.TYPE_BYTES, _Field.TYPE_BOOL, _Field.TYPE_INT32
 _INT64, _FIXED64, _DOUBLE = _Field.TYPE_INT64, _Field.TYPE_FIXED64, _Field.TYPE_DOUBLE
 
 # message -> {field: (number, type)}; a name in place of a type is a nested message, a name in a
-# list a repeated one. Numbers: opentelemetry-proto, trace.proto, common.proto, resource.proto.
+# list a repeated one. Numbers: opentelemetry-proto, trace.proto, logs.proto, common.proto,
+# resource.proto. The names that differ between the signals alone are made one.
 _MESSAGES: Final[dict[str, dict[str, tuple[int, int | str | list[str]]]]] = {
     "AnyValue": {
         "string_value": (1, _BYTES),
@@ -50,9 +66,23 @@ _MESSAGES: Final[dict[str, dict[str, tuple[int, int | str | list[str]]]]] = {
         "attributes": (9, ["KeyValue"]),
         "status": (15, "Status"),
     },
-    "ScopeSpans": {"scope": (1, "InstrumentationScope"), "spans": (2, ["Span"])},
-    "ResourceSpans": {"resource": (1, "Resource"), "scope_spans": (2, ["ScopeSpans"])},
-    "ExportTraceServiceRequest": {"resource_spans": (1, ["ResourceSpans"])},
+    "ScopeSpans": {"scope": (1, "InstrumentationScope"), "items": (2, ["Span"])},
+    "ResourceSpans": {"resource": (1, "Resource"), "scopes": (2, ["ScopeSpans"])},
+    "ExportTraceServiceRequest": {"resources": (1, ["ResourceSpans"])},
+    # Of a body only a plain text, to be compared with the names of known events.
+    "Body": {"string_value": (1, _BYTES)},
+    "LogRecord": {
+        "time_unix_nano": (1, _FIXED64),
+        "body": (5, "Body"),
+        "attributes": (6, ["KeyValue"]),
+        "trace_id": (9, _BYTES),
+        "span_id": (10, _BYTES),
+        "observed_time_unix_nano": (11, _FIXED64),
+        "event_name": (12, _BYTES),
+    },
+    "ScopeLogs": {"scope": (1, "InstrumentationScope"), "items": (2, ["LogRecord"])},
+    "ResourceLogs": {"resource": (1, "Resource"), "scopes": (2, ["ScopeLogs"])},
+    "ExportLogsServiceRequest": {"resources": (1, ["ResourceLogs"])},
 }
 _PACKAGE: Final = "spanledger.otlp"
 
@@ -86,19 +116,20 @@ def _handlers(*messages: str) -> list[Any]:
     ]
 
 
-_TRACES, _ARRAY = _handlers("ExportTraceServiceRequest", "ArrayValue")
+*_REQUESTS, _ARRAY = _handlers(*(signal.message for signal in Signal), "ArrayValue")
+_REQUEST_OF: Final = dict(zip(Signal, _REQUESTS, strict=True))
 
 
-def traces_from_protobuf(bodies: Sequence[bytes]) -> pa.Array:
-    """Decode requests into an array with one list of resource spans a request.
+def from_protobuf(bodies: Sequence[bytes], signal: Signal) -> pa.Array:
+    """Decode requests into an array with one list of resources a request.
 
     Raises:
         Malformed: at least one body is no such message; ptars does not say which.
     """
     try:
-        return _TRACES.list_to_record_batch(list(bodies)).column(0)
+        return _REQUEST_OF[signal].list_to_record_batch(list(bodies)).column(0)
     except ValueError:
-        raise Malformed("the body is no protobuf ExportTraceServiceRequest") from None
+        raise Malformed(f"the body is no protobuf {signal.message}") from None
 
 
 def array_text(encoded: pa.Array) -> pa.Array:
@@ -156,32 +187,53 @@ _J_SPANS: Final = pl.List(
         }
     )
 )
-_J_SCOPE: Final = pl.Struct({"name": pl.String, "version": pl.String})
-_J_RESOURCE_SPANS: Final = pl.List(
+_J_LOGS: Final = pl.List(
     pl.Struct(
         {
-            "resource": pl.Struct({"attributes": _J_ATTRIBUTES}),
-            "scopeSpans": pl.List(pl.Struct({"scope": _J_SCOPE, "spans": _J_SPANS})),
+            "timeUnixNano": pl.String,
+            "observedTimeUnixNano": pl.String,
+            "body": pl.Struct({"stringValue": pl.String}),
+            "attributes": _J_ATTRIBUTES,
+            "traceId": pl.String,
+            "spanId": pl.String,
+            "eventName": pl.String,
         }
     )
 )
-_J_REQUEST: Final = pl.Struct({"resourceSpans": _J_RESOURCE_SPANS})
+_J_SCOPE: Final = pl.Struct({"name": pl.String, "version": pl.String})
+_J_RESOURCE: Final = pl.Struct({"attributes": _J_ATTRIBUTES})
+_J_RESOURCE_SPANS: Final = pl.Struct(
+    {
+        "resource": _J_RESOURCE,
+        "scopeSpans": pl.List(pl.Struct({"scope": _J_SCOPE, "spans": _J_SPANS})),
+    }
+)
+_J_RESOURCE_LOGS: Final = pl.Struct(
+    {
+        "resource": _J_RESOURCE,
+        "scopeLogs": pl.List(pl.Struct({"scope": _J_SCOPE, "logRecords": _J_LOGS})),
+    }
+)
+_J_REQUEST: Final = {
+    Signal.TRACES: pl.Struct({"resourceSpans": pl.List(_J_RESOURCE_SPANS)}),
+    Signal.LOGS: pl.Struct({"resourceLogs": pl.List(_J_RESOURCE_LOGS)}),
+}
 
 
-def traces_from_json(body: bytes) -> pa.Array:
-    """Decode one JSON request into the shape that ``traces_from_protobuf`` gives.
+def from_json(body: bytes, signal: Signal) -> pa.Array:
+    """Decode one JSON request into the shape that ``from_protobuf`` gives.
 
     Raises:
         Malformed: the body is no UTF-8, no JSON object, nested too deeply, or not shaped as OTLP.
     """
     try:
-        request = pl.Series("request", [body.decode()]).str.json_decode(_J_REQUEST)
+        request = pl.Series("request", [body.decode()]).str.json_decode(_J_REQUEST[signal])
     except (UnicodeDecodeError, pl.exceptions.PolarsError):
-        raise Malformed("the body is no JSON ExportTraceServiceRequest") from None
+        raise Malformed(f"the body is no JSON {signal.message}") from None
     if len(request) != 1 or request.null_count():
         raise Malformed("the body is no JSON object")
-    nested = request.struct.field("resourceSpans").to_arrow(compat_level=pl.CompatLevel.oldest())
-    return _mapped(nested, _json_resource_spans)
+    resources = request.struct.unnest().to_series(0)
+    return _mapped(resources.to_arrow(compat_level=pl.CompatLevel.oldest()), _json_resources)
 
 
 def _mapped(lists: pa.Array, convert: Callable[[pa.Array], pa.Array]) -> pa.ListArray:
@@ -192,17 +244,31 @@ def _struct(**columns: pa.Array) -> pa.StructArray:
     return pa.StructArray.from_arrays(list(columns.values()), list(columns))
 
 
-def _json_resource_spans(items: pa.Array) -> pa.StructArray:
+def _json_resources(items: pa.Array) -> pa.StructArray:
     attributes = pc.struct_field(items, ["resource", "attributes"])
     return _struct(
         resource=_struct(attributes=_mapped(attributes, _json_attributes)),
-        scope_spans=_mapped(pc.struct_field(items, "scopeSpans"), _json_scope_spans),
+        scopes=_mapped(pc.struct_field(items, [1]), _json_scopes),
     )
 
 
-def _json_scope_spans(items: pa.Array) -> pa.StructArray:
-    scope = _struct(name=_text(items, "scope", "name"), version=_text(items, "scope", "version"))
-    return _struct(scope=scope, spans=_mapped(pc.struct_field(items, "spans"), _json_spans))
+def _json_scopes(scopes: pa.Array) -> pa.StructArray:
+    scope = _struct(name=_text(scopes, "scope", "name"), version=_text(scopes, "scope", "version"))
+    is_logs = scopes.type.get_field_index("logRecords") >= 0
+    items = _mapped(pc.struct_field(scopes, [1]), _json_logs if is_logs else _json_spans)
+    return _struct(scope=scope, items=items)
+
+
+def _json_logs(items: pa.Array) -> pa.StructArray:
+    return _struct(
+        time_unix_nano=_number(items, pl.UInt64, "timeUnixNano"),
+        observed_time_unix_nano=_number(items, pl.UInt64, "observedTimeUnixNano"),
+        body=_struct(string_value=_text(items, "body", "stringValue")),
+        attributes=_mapped(pc.struct_field(items, "attributes"), _json_attributes),
+        trace_id=_hex(items, "traceId"),
+        span_id=_hex(items, "spanId"),
+        event_name=_text(items, "eventName"),
+    )
 
 
 def _json_spans(items: pa.Array) -> pa.StructArray:
