@@ -8,15 +8,29 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from spanledger.ledger.dialect_events import EVENTS, REPEATING
 from spanledger.ledger.dialect_fields import FIELDS, KEPT
-from spanledger.ledger.dialect_scopes import AGGREGATES, HOSTS, KINDS, SCOPES, Scope
+from spanledger.ledger.dialect_scopes import AGGREGATES, HOSTS, KINDS, LOGGED, SCOPES, Scope
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden" / "dialects.json"
 
+LOGS = """
+## Log records that are calls
+
+Some coding agents report a call on several signals, and only their log is complete. Their log is
+booked and their spans are not, so have them send logs (`OTEL_LOGS_EXPORTER=otlp` or their own
+setting). Such a record is read as a span that has these attributes; its key is a hash of what it
+says, so a retry is the same call. All other log records are counted as `other_event` or, where they
+repeat the usage of a span, as `other_signal`. No body is ever kept.
+
+| event | attribute of a span | attribute of the record |
+|---|---|---|"""
+
 HEAD = """# Dialects: what is read, and what is known to be lost
 
-*Made by `python docs/dialects.py` from the tables of `ledger/dialect_fields.py` and
-`ledger/dialect_scopes.py` and the golden captures; a test keeps it so.*
+*Made by `python docs/dialects.py` from the tables of `ledger/dialect_fields.py`,
+`ledger/dialect_scopes.py` and `ledger/dialect_events.py` and the golden captures; a test keeps it
+so.*
 
 A fact is read under the first spelling that is present, on the span and then on its resource; two
 spellings are never added. `name $.path` is a value inside an attribute's JSON, `name ~ pattern` one
@@ -41,6 +55,7 @@ def lines() -> Iterator[str]:
     for name, pattern in KINDS.items():
         shown = pattern.replace("|", "\\|")
         yield f"| `{name}` | `{shown}` |"
+    yield from log_lines()
     yield "\n## Who is paid\n"
     yield "The host of the call knows, then the shape of the model's id, the scope, the provider"
     yield "attribute. Ends of hosts, beside Bedrock's:\n"
@@ -75,6 +90,24 @@ def _meaning(scope: Scope) -> Iterator[str]:
 
 def _counted(things: Mapping[str, int]) -> str:
     return "; ".join(f"{count}: {thing}" for thing, count in things.items())
+
+
+def log_lines() -> Iterator[str]:
+    yield LOGS
+    for event in EVENTS:
+        for target in event.facts | event.means:
+            said = [*map(_shown, event.facts.get(target, ()))]
+            said += [
+                f"{_shown(payer)} where {_shown(key)} is {_shown(value)}"
+                for key, payers in event.payers.items()
+                for value, payer in payers.items()
+                if target == "gen_ai.provider.name"
+            ]
+            said += [_shown(event.means[target])] if target in event.means else []
+            yield f"| `{event.name}` | `{target}` | {', '.join(said)} |"
+    repeating = ", ".join(map(_shown, REPEATING))
+    yield f"\nSpans of a scope that matches `{LOGGED}` are `other_signal`,"
+    yield f"and so are log records of {repeating}."
 
 
 def _shown(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Spans captured from real SDKs against a provider whose true usage is known."""
+"""Spans and log records captured from real SDKs against a provider whose true usage is known."""
 
 import hashlib
 import json
@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from otlp_requests import Span, request
+from otlp_requests import Record, Span, logs, request
 
 from spanledger.ledger.dialects import attribute_keys, normalise
 from spanledger.ledger.otlp import Body, decode
+from spanledger.ledger.otlp_wire import Signal
 
 FOLDER = Path(__file__).parents[1] / "golden" / "spans"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
@@ -41,28 +43,31 @@ USAGE_FIELDS = ("uncached", "cache_read", "cache_write", "output")
 
 @dataclass(frozen=True)
 class Captured:
-    """One span of a capture, ready to be sent."""
+    """One span or log record of a capture, ready to be sent."""
 
     case: str
     name: str
     scope: str
-    message: ExportTraceServiceRequest
+    message: ExportTraceServiceRequest | ExportLogsServiceRequest
 
     @property
-    def body(self) -> bytes:
-        return self.message.SerializeToString()
+    def body(self) -> Body:
+        is_log = isinstance(self.message, ExportLogsServiceRequest)
+        signal = Signal.LOGS if is_log else Signal.TRACES
+        return Body(self.message.SerializeToString(), signal=signal)
 
 
 def spans_of(capture: str) -> list[Captured]:
     rows = json.loads((FOLDER / f"{capture}.json").read_text())
-    return [_captured(row, index) for index, row in enumerate(rows)]
+    read = _captured_log if capture.endswith(".logs") else _captured
+    return [read(row, index) for index, row in enumerate(rows)]
 
 
 def observed(capture: str) -> dict[str, list[Any]]:
     """What the core makes of a capture, in the form of the golden file, without reasons."""
     spans, losses = [], []
     for span in spans_of(capture):
-        result = normalise(decode([Body(span.body)], _KEYS, spans_max=1).spans, "acme")
+        result = normalise(decode([span.body], _KEYS, spans_max=1).spans, "acme")
         assert result.rejects.height == 0
         row = next(iter(result.calls.to_dicts()), None)
         fate = _fate(row, span.name) if row else next(iter(result.not_calls))
@@ -111,6 +116,21 @@ def _captured(row: Mapping[str, Any], index: int) -> Captured:
     scope = (row["scope"]["name"] or "", row["scope"].get("version") or "")
     message = request([span], row.get("resource") or {"service.name": "captured"}, scope)
     return Captured(row.get("case") or "", row["name"], scope[0], message)
+
+
+def _captured_log(row: Mapping[str, Any], index: int) -> Captured:
+    attributes = {key: value for key, value in row["attributes"].items() if value is not None}
+    record = Record(
+        attributes,
+        body=row["body"],
+        event_name=row["event_name"] or "",
+        trace_id=bytes.fromhex(row["traceId"] or ""),
+        span_id=bytes.fromhex(row["spanId"] or ""),
+        time_ns=START_NS + index,
+    )
+    scope = (row["scope"]["name"], row["scope"].get("version") or "")
+    name = attributes.get("event.name", row["body"])
+    return Captured("", name, scope[0], logs([record], row["resource"], scope))
 
 
 def _id(text: str, width: int) -> bytes:

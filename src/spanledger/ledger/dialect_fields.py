@@ -352,7 +352,10 @@ CONTENT: Final = (
 
 # Kept as text beside the columns. Parameters and ids; nothing that holds what was said.
 KEPT: Final = (
+    "auth_mode",
+    "auth_type",
     "aws.bedrock.guardrail.id",
+    "effort",
     "gen_ai.output.type",
     "gen_ai.prompt.name",
     "gen_ai.prompt.version",
@@ -368,6 +371,10 @@ KEPT: Final = (
     "http.request.resend_count",
     "openai.api.type",
     "openai.request.service_tier",
+    "organization.id",
+    "query_source",
+    "request_id",
     "server.address",
     "server.port",
+    "speed",
 )

@@ -39,6 +39,10 @@ KINDS: Final[Mapping[str, str]] = {
     "traceloop.span.kind": "^$",
 }
 
+# Scopes of emitters whose log is the authoritative account of a call (``dialect_events``): what
+# their spans report as well, without the cache, the thoughts or the model, is not booked again.
+LOGGED: Final = r"^(com\.anthropic\.claude_code\.|codex_|gemini-cli$)"
+
 # Calls of the provider that cost nothing and may name no operation, by the end of the span's name.
 FREE: Final = ("count_tokens",)
 
@@ -139,20 +143,13 @@ SCOPES: Final[Mapping[str, Scope]] = {
         loses_cache=True,
         losses=(("cache_unknown", "generateText of version 5 does not report cached reads"),),
     ),
-    "com.anthropic.claude_code.tracing": Scope(
-        input_includes_cache=False,
-        losses=(("usage_missing", "its log record is the complete one"),),
-    ),
+    "codex_otel.log_only": Scope(),
+    "com.anthropic.claude_code.events": Scope(input_includes_cache=False),
     # The Anthropic SDK's own spans; they have the split of cache writes by time to live.
     "com.anthropic.sdk.python": Scope(),
     "com.anthropic.sdk.python.bedrock": Scope(provider="aws.bedrock"),
     "gcp.vertex.agent": Scope(),
-    "gemini-cli": Scope(
-        output_includes_reasoning=False,
-        loses_cache=True,
-        guesses=".",
-        losses=(("cache_unknown", "the span has neither thoughts nor cache, its log record has"),),
-    ),
+    "gemini-cli": Scope(output_includes_reasoning=False),
     "langfuse-sdk": Scope(),
     "langsmith": Scope(
         loses_cache=True,

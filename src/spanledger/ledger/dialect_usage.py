@@ -13,7 +13,7 @@ import polars as pl
 
 from spanledger.ledger.dialect_fields import FIELDS
 from spanledger.ledger.dialect_scopes import SCOPES, Scope
-from spanledger.ledger.otlp import Kind
+from spanledger.ledger.otlp_values import Kind
 from spanledger.ledger.schema import MONEY
 
 COUNTS: Final = tuple(name for name, field in FIELDS.items() if field.kind is Kind.COUNT)

@@ -18,6 +18,7 @@ from typing import Final
 
 import polars as pl
 
+from spanledger.ledger import dialect_logs
 from spanledger.ledger.dialect_fields import CONTENT, EXTRAS, FIELDS, KEPT, Spelling
 from spanledger.ledger.dialect_scopes import (
     AGGREGATES,
@@ -27,6 +28,7 @@ from spanledger.ledger.dialect_scopes import (
     FREE,
     HOSTS,
     KINDS,
+    LOGGED,
     PROVIDERS,
     SCOPES,
 )
@@ -36,7 +38,13 @@ from spanledger.ledger.otlp import REJECTS as SPAN_REJECTS
 from spanledger.ledger.otlp_values import ATTRIBUTE, RESOURCE, AttributeKeys, Kind
 from spanledger.ledger.schema import CALLS, MONEY, QUANTITY_MAP, USAGE_COLUMNS
 
-NOT_A_CALL: Final = ("not_genai", "aggregate", "free", "no_model_no_usage")
+NOT_A_CALL: Final = (
+    "not_genai",
+    "aggregate",
+    "free",
+    "no_model_no_usage",
+    *dialect_logs.NOT_A_CALL,
+)
 REJECTS: Final = (*SPAN_REJECTS, "model_name_too_long")
 
 
@@ -75,7 +83,8 @@ def attribute_keys(kept_too: Iterable[str] = (), own: Own = ()) -> AttributeKeys
             for name in (spelling,) if isinstance(spelling, str) else spelling:
                 key, mark, _ = _parts(name)
                 kinds[key] = Kind.RAW if mark else field.kind
-    return AttributeKeys(kinds, kept)
+    kinds.update(dialect_logs.KINDS)
+    return AttributeKeys(kinds, kept, dialect_logs.BODIES)
 
 
 def _parts(name: str) -> tuple[str, str, str]:
@@ -88,7 +97,8 @@ def _parts(name: str) -> tuple[str, str, str]:
 
 
 def normalise(spans: pl.DataFrame, tenant: str, own: Own = ()) -> Normalised:
-    """Turn a span batch of ``otlp.decode`` into calls; every span is accounted for."""
+    """Turn a span batch of ``otlp.decode`` into calls; every item is accounted for."""
+    spans, not_calls = dialect_logs.as_spans(spans)
     facts = (
         spans.lazy()
         .with_columns(_facts(tuple(spans.columns), own))
@@ -98,13 +108,13 @@ def normalise(spans: pl.DataFrame, tenant: str, own: Own = ()) -> Normalised:
         .collect(optimizations=_AS_WRITTEN)
     )
     calls = facts
-    not_calls: dict[str, int] = {}
     rejects = _NO_REJECTS
     if facts.get_column("fate").null_count() < facts.height:
         calls = facts.filter(pl.col("fate").is_null())
         fates = facts.filter(pl.col("fate").is_not_null())
         others = fates.filter(pl.col("reject").is_null())
-        not_calls = dict(others.group_by("fate").len().iter_rows())
+        for reason, items in others.group_by("fate").len().iter_rows():
+            not_calls[reason] = not_calls.get(reason, 0) + items
         rejects = (
             fates.filter(pl.col("reject").is_not_null())
             .group_by("request", pl.col("reject").alias("reason"))
@@ -266,6 +276,8 @@ def _fate() -> list[pl.Expr]:
         .then(reject)
         .when(~genai)
         .then(pl.lit("not_genai"))
+        .when(SCOPE.str.contains(LOGGED) & ~pl.col("is_log"))
+        .then(pl.lit(dialect_logs.OTHER_SIGNAL))
         .when(pl.col("operation").is_in(AGGREGATES) | pl.col("other_kind") | _REPEATS)
         .then(pl.lit("aggregate"))
         .when(pl.any_horizontal(pl.col("name").str.ends_with(name) for name in FREE))

@@ -22,6 +22,9 @@ CALL_COST_USD_MAX: Final = 10**9
 START_TIME_NS_MIN: Final = 1_577_836_800_000_000_000  # 2020-01-01T00:00:00Z
 START_TIME_NS_MAX: Final = 4_102_444_800_000_000_000  # 2100-01-01T00:00:00Z
 
+# A log record says when a call ended and how long it took. Beyond a day that is no duration.
+CALL_DURATION_NS_MAX: Final = 24 * 3_600 * 10**9
+
 # genai-prices takes 1.7 s for a model name of 5 MB and remembers every name for ever.
 MODEL_NAME_BYTES_MAX: Final = 256
 
