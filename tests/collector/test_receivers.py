@@ -13,16 +13,21 @@ import pytest
 from fakes import Meters
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-from otlp_requests import as_json, chat, request
+from otlp_requests import as_json, chat, claude_request, logs, request
 from starlette.testclient import TestClient
 
 from spanledger.collector import receiver_grpc, receiver_http
 from spanledger.collector.commit import Accepted, Busy, Outcome, Refused, Request
+from spanledger.ledger.otlp import Body
+from spanledger.ledger.otlp_wire import Signal
 
 BODY_BYTES_MAX = 64 * 1024
 MESSAGE = request([chat()])
 BODY = MESSAGE.SerializeToString()
+LOGS = logs([claude_request()])
+EXPORT_LOGS = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 PROTOBUF = {"content-type": "application/x-protobuf"}
 JSON = {"content-type": "application/json"}
@@ -109,11 +114,28 @@ def test_http_refuses_what_it_cannot_read(
     assert meters.counts["request http refused"] == 1
 
 
-def test_http_takes_and_ignores_the_other_signals() -> None:
+def test_http_takes_logs_as_it_takes_traces() -> None:
+    client, taker, meters = http(Accepted({"start_time_out_of_range": 2}))
+    body = LOGS.SerializeToString()
+    answer = client.post("/v1/logs", content=body, headers=PROTOBUF)
+    partial = ExportLogsServiceResponse.FromString(answer.content).partial_success
+    assert (partial.rejected_log_records, partial.error_message) == (
+        2,
+        "log records refused: start_time_out_of_range: 2",
+    )
+    answer = client.post("/v1/logs", content=as_json(LOGS), headers=JSON)
+    assert answer.json()["partialSuccess"]["rejectedLogRecords"] == "2"
+    assert [taken.body for taken in taker.requests] == [
+        Body(body, signal=Signal.LOGS),
+        Body(as_json(LOGS), is_json=True, signal=Signal.LOGS),
+    ]
+    assert meters.counts == {"request http partial": 2, "acknowledged": 2}
+
+
+def test_http_takes_and_ignores_metrics() -> None:
     client, taker, _ = http()
-    for path in ("/v1/metrics", "/v1/logs"):
-        assert client.post(path, content=b"", headers=PROTOBUF).status_code == 200
-        assert client.post(path, content=b"{}", headers=JSON).json() == {}
+    assert client.post("/v1/metrics", content=b"", headers=PROTOBUF).status_code == 200
+    assert client.post("/v1/metrics", content=b"{}", headers=JSON).json() == {}
     assert taker.requests == []
 
 
@@ -188,11 +210,24 @@ def test_grpc_tells_how_many_spans_were_refused() -> None:
     over_grpc(Accepted({"invalid_span_id": 1, "model_name_too_long": 2}), use)
 
 
-def test_grpc_takes_and_ignores_the_other_signals_and_knows_no_others() -> None:
+def test_grpc_takes_logs_as_it_takes_traces() -> None:
+    async def use(channel: Any, taker: Taker, meters: Meters) -> None:
+        body = LOGS.SerializeToString()
+        answer = await channel.unary_unary(EXPORT_LOGS)(body, timeout=10)
+        partial = ExportLogsServiceResponse.FromString(answer).partial_success
+        assert partial.rejected_log_records == 1
+        assert [taken.body for taken in taker.requests] == [Body(body, signal=Signal.LOGS)]
+        assert meters.counts == {"request grpc partial": 1, "acknowledged": 1}
+
+    over_grpc(Accepted({"start_time_out_of_range": 1}), use)
+    busy = failure(Busy("journal_full"), method=EXPORT_LOGS)
+    assert busy.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_grpc_takes_and_ignores_metrics_and_knows_no_others() -> None:
     async def use(channel: Any, taker: Taker, _meters: Meters) -> None:
-        for name in ("metrics.v1.MetricsService", "logs.v1.LogsService"):
-            method = f"/opentelemetry.proto.collector.{name}/Export"
-            assert await channel.unary_unary(method)(b"", timeout=10) == b""
+        method = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
+        assert await channel.unary_unary(method)(b"", timeout=10) == b""
         assert taker.requests == []
 
     over_grpc(Accepted(), use)

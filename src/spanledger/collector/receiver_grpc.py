@@ -8,6 +8,7 @@ ignored, so that an exporter which sends every signal never fails. Never blocks 
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 import grpc
@@ -16,15 +17,14 @@ from grpc import aio
 from spanledger.collector import responses
 from spanledger.collector.commit import Outcome, Request
 from spanledger.ledger.otlp import Body
+from spanledger.ledger.otlp_wire import Signal
 
 _SERVICE: Final = "/opentelemetry.proto.collector"
-_TRACES: Final = f"{_SERVICE}.trace.v1.TraceService/Export"
-_IGNORED: Final = frozenset(
-    {
-        f"{_SERVICE}.metrics.v1.MetricsService/Export",
-        f"{_SERVICE}.logs.v1.LogsService/Export",
-    }
-)
+_SIGNALS: Final = {
+    f"{_SERVICE}.trace.v1.TraceService/Export": Signal.TRACES,
+    f"{_SERVICE}.logs.v1.LogsService/Export": Signal.LOGS,
+}
+_IGNORED: Final = f"{_SERVICE}.metrics.v1.MetricsService/Export"
 # Streams a connection may have open at once; beyond it a client waits on its own side.
 _STREAMS_MAX: Final = 1_024
 
@@ -62,15 +62,18 @@ class _Handler(grpc.GenericRpcHandler):
     def service(
         self, details: grpc.HandlerCallDetails
     ) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
-        if details.method == _TRACES:
-            return grpc.unary_unary_rpc_method_handler(self._export)
-        if details.method in _IGNORED:
+        if signal := _SIGNALS.get(details.method):
+            return grpc.unary_unary_rpc_method_handler(partial(self._export, signal))
+        if details.method == _IGNORED:
             return grpc.unary_unary_rpc_method_handler(_ignore)
         return None
 
-    async def _export(self, body: bytes, context: aio.ServicerContext[bytes, bytes]) -> bytes:
+    async def _export(
+        self, signal: Signal, data: bytes, context: aio.ServicerContext[bytes, bytes]
+    ) -> bytes:
         started = time.perf_counter()
-        answer = responses.answer(await outcome_of(self._submit, Body(body), "grpc"))
+        body = Body(data, signal=signal)
+        answer = responses.answer(await outcome_of(self._submit, body, "grpc"), signal)
         self._meters.request("grpc", answer.kind)
         self._meters.acknowledged(time.perf_counter() - started)
         if answer.grpc_code is grpc.StatusCode.OK:

@@ -1,12 +1,13 @@
-"""OTLP/HTTP: POST /v1/traces, protobuf or JSON, plain or gzip.
+"""OTLP/HTTP: POST /v1/traces and /v1/logs, protobuf or JSON, plain or gzip.
 
 Promises: a body is read and decompressed only up to its bound; every answer is in the encoding of
-the request, as the protocol asks. Metrics and logs are taken and ignored, so that an exporter
-which sends every signal never fails. Never blocks the event loop on disk or store.
+the request, as the protocol asks. Metrics are taken and ignored, so that an exporter which sends
+every signal never fails. Never blocks the event loop on disk or store.
 """
 
 import time
 import zlib
+from functools import partial
 from typing import Final
 
 from starlette.applications import Starlette
@@ -17,6 +18,7 @@ from starlette.routing import Route
 from spanledger.collector import responses
 from spanledger.collector.receiver_grpc import Meters, Submit, outcome_of
 from spanledger.ledger.otlp import Body
+from spanledger.ledger.otlp_wire import Signal
 
 _PROTOBUF: Final = "application/x-protobuf"
 _JSON: Final = "application/json"
@@ -34,13 +36,13 @@ class _Unreadable(Exception):  # noqa: N818 - reads as what it is
 def create_app(submit: Submit, meters: Meters, *, body_bytes_max: int) -> Starlette:
     """The ASGI application of the OTLP/HTTP listener."""
 
-    async def export_traces(request: Request) -> Response:
+    async def export(request: Request, signal: Signal) -> Response:
         started = time.perf_counter()
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         try:
             data = await _body(request, content_type, body_bytes_max)
-            body = Body(data, is_json=content_type == _JSON)
-            answer = responses.answer(await outcome_of(submit, body, "http"))
+            body = Body(data, is_json=content_type == _JSON, signal=signal)
+            answer = responses.answer(await outcome_of(submit, body, "http"), signal)
         except _Unreadable as unreadable:
             answer = unreadable.answer
         meters.request("http", answer.kind)
@@ -55,9 +57,9 @@ def create_app(submit: Submit, meters: Meters, *, body_bytes_max: int) -> Starle
 
     return Starlette(
         routes=[
-            Route("/v1/traces", export_traces, methods=["POST"]),
+            Route("/v1/traces", partial(export, signal=Signal.TRACES), methods=["POST"]),
+            Route("/v1/logs", partial(export, signal=Signal.LOGS), methods=["POST"]),
             Route("/v1/metrics", _ignore, methods=["POST"]),
-            Route("/v1/logs", _ignore, methods=["POST"]),
         ]
     )
 

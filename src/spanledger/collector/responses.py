@@ -2,7 +2,7 @@
 
 Promises: overload and trouble of ours are always retryable (UNAVAILABLE / 503) and carry a hint
 in both encodings; a request that can never succeed is INVALID_ARGUMENT / 400; a partly bad one is
-accepted and says how many spans were refused and why. Never RESOURCE_EXHAUSTED: without RetryInfo
+accepted and says how many items were refused and why. Never RESOURCE_EXHAUSTED: without RetryInfo
 the OpenTelemetry Collector drops on it. Never a word of what was sent.
 """
 
@@ -16,12 +16,17 @@ from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsPartialSuccess,
+    ExportLogsServiceResponse,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTracePartialSuccess,
     ExportTraceServiceResponse,
 )
 
 from spanledger.collector.commit import Accepted, Busy, Outcome, Refused
+from spanledger.ledger.otlp_wire import Signal
 
 # The Python SDK gives up after about 9 s and takes a longer hint for a reason to drop at once;
 # 1.8 s covers the longest outage within its six attempts (measured).
@@ -39,7 +44,7 @@ _BUSY: Final[Mapping[str, str]] = {
 class Answer:
     """An outcome in the words of both protocols."""
 
-    message: Message  # ExportTraceServiceResponse where accepted, else google.rpc.Status
+    message: Message  # the response of the signal where accepted, else google.rpc.Status
     grpc_code: grpc.StatusCode
     http_status: int
     kind: str  # "accepted" | "partial" | "refused" | "busy": the label of the request counter
@@ -54,17 +59,11 @@ class Answer:
         return self.message.SerializeToString()
 
 
-def answer(outcome: Outcome) -> Answer:
+def answer(outcome: Outcome, signal: Signal) -> Answer:
     match outcome:
-        case Accepted(rejected) if rejected:
-            reasons = ", ".join(f"{reason}: {spans}" for reason, spans in sorted(rejected.items()))
-            partial = ExportTracePartialSuccess(
-                rejected_spans=sum(rejected.values()), error_message=f"spans refused: {reasons}"
-            )
-            message = ExportTraceServiceResponse(partial_success=partial)
-            return Answer(message, grpc.StatusCode.OK, 200, "partial")
-        case Accepted():
-            return Answer(ExportTraceServiceResponse(), grpc.StatusCode.OK, 200, "accepted")
+        case Accepted(rejected):
+            kind = "partial" if rejected else "accepted"
+            return Answer(_accepted(rejected, signal), grpc.StatusCode.OK, 200, kind)
         case Refused(reason):
             return refusal(reason, 400)
         case Busy(reason):
@@ -73,6 +72,19 @@ def answer(outcome: Outcome) -> Answer:
             )
             status.details.add().Pack(_RETRY)
             return Answer(status, grpc.StatusCode.UNAVAILABLE, 503, "busy")
+
+
+def _accepted(rejected: Mapping[str, int], signal: Signal) -> Message:
+    if not rejected:
+        return ExportTraceServiceResponse()  # without a field, the message is empty for any signal
+    count = sum(rejected.values())
+    reasons = ", ".join(f"{reason}: {items}" for reason, items in sorted(rejected.items()))
+    text = f"{signal.value} refused: {reasons}"
+    if signal is Signal.LOGS:
+        logs = ExportLogsPartialSuccess(rejected_log_records=count, error_message=text)
+        return ExportLogsServiceResponse(partial_success=logs)
+    traces = ExportTracePartialSuccess(rejected_spans=count, error_message=text)
+    return ExportTraceServiceResponse(partial_success=traces)
 
 
 def refusal(reason: str, http_status: int) -> Answer:

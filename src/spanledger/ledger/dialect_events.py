@@ -37,6 +37,7 @@ EVENTS: Final = (
         scope="com.anthropic.claude_code",
         facts={
             "gen_ai.response.model": ("model",),
+            "gen_ai.response.id": ("request_id",),
             "gen_ai.usage.input_tokens": ("input_tokens",),  # without the cache
             "gen_ai.usage.output_tokens": ("output_tokens",),
             "gen_ai.usage.cache_read.input_tokens": ("cache_read_tokens",),

@@ -373,7 +373,6 @@ KEPT: Final = (
     "openai.request.service_tier",
     "organization.id",
     "query_source",
-    "request_id",
     "server.address",
     "server.port",
     "speed",
