@@ -68,18 +68,24 @@ def as_spans(batch: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
     if not is_log.any():
         return batch, {}
     columns = frozenset(batch.columns)
-    records = batch.filter(is_log).with_columns(_event(columns))
-    reason = pl.when(pl.col("said").is_in(REPEATING)).then(pl.lit(OTHER_SIGNAL))
-    others = records.filter(pl.col("name").is_null())
-    reasons = others.select(reason.otherwise(pl.lit(OTHER_EVENT)).alias("reason"))
-    calls = (
-        records.filter(pl.col("name").is_not_null())
-        .with_columns(_facts(columns))
-        .with_columns(_identity(columns))
-        .with_columns(_TIMES)
-    )
-    found = pl.concat([batch.filter(~is_log), _with_keys(calls)], how="diagonal")
-    return found, dict(reasons.group_by("reason").len().iter_rows())
+    said = batch.lazy().filter("is_log").with_columns(_event(columns)).collect(optimizations=_AS_IS)
+    others = said.filter(pl.col("name").is_null())
+    booked = said.lazy().filter(pl.col("name").is_not_null())
+    for step in (_facts(columns), _identity(columns), _TIMES):
+        booked = booked.with_columns(step)
+    records = _with_keys(booked.collect(optimizations=_AS_IS))
+    found = pl.concat([batch.filter(~is_log), records], how="diagonal")
+    return found, dict(others.group_by(_REASON).len().iter_rows())
+
+
+# The steps are in the order in which they are best run; a lone record need not wait for an
+# optimiser to find that out.
+_AS_IS: Final = pl.QueryOptFlags.none()
+_REASON: Final = (
+    pl.when(pl.col("said").is_in(REPEATING))
+    .then(pl.lit(OTHER_SIGNAL))
+    .otherwise(pl.lit(OTHER_EVENT))
+)
 
 
 @lru_cache(maxsize=64)  # an emitter always sends the same few sets of attributes
@@ -191,8 +197,8 @@ def _with_keys(calls: pl.DataFrame) -> pl.DataFrame:
     """Give each record the ids of a span of its own; the trace stays the one it was written in.
 
     The span id is always a hash: the span in which a record was written may be sent as well. A
-    loop, but over booked records only and of 1 us each, 1/30 of what such a record costs in all;
-    no native hash of the columns promises the same digest in another version.
+    loop, but over booked records only and at less than 1 us each (measured), a tenth of what
+    decoding them takes; no native hash of columns promises the same digest in another version.
     """
     width = TRACE_ID_BYTES + SPAN_ID_BYTES
     digests = b"".join(
