@@ -7,12 +7,13 @@ from typing import Any
 import polars as pl
 import pytest
 from fakes import MemoryJournal, Meters, unpriced
-from otlp_requests import Span, chat, request
+from otlp_requests import Record, Span, chat, claude_request, logs, request
 
 from spanledger.collector.commit import Accepted, Busy, Committer, Outcome, Refused, Request
 from spanledger.collector.journal import JournalBroken, JournalFull
 from spanledger.ledger import dialects
 from spanledger.ledger.otlp import Body
+from spanledger.ledger.otlp_wire import Signal
 
 GOOD = request([chat()]).SerializeToString()
 
@@ -38,9 +39,11 @@ class Bench:
             **bounds,
         )
 
-    def submit(self, body: bytes, transport: str = "grpc") -> "queue.Queue[Outcome]":
+    def submit(
+        self, body: bytes, transport: str = "grpc", signal: Signal = Signal.TRACES
+    ) -> "queue.Queue[Outcome]":
         answers: queue.Queue[Outcome] = queue.Queue()
-        self.committer.submit(Request(Body(body), transport, answers.put))
+        self.committer.submit(Request(Body(body, signal=signal), transport, answers.put))
         return answers
 
     def outcome(self, body: bytes) -> Outcome:
@@ -106,6 +109,30 @@ def test_every_item_is_counted_once(bench: Bench) -> None:
         "rejected invalid_span_id": 1,
     }
     assert bench.journal.batches[0].num_rows == 2
+
+
+def test_traces_and_logs_share_a_group_and_every_item_is_counted_once(bench: Bench) -> None:
+    bench.journal.gate.clear()
+    bench.submit(GOOD)
+    assert bench.journal.appending.wait(10)
+    records = [claude_request(), Record(body="a line"), claude_request(model="m" * 1_000)]
+    answers = [
+        bench.submit(logs(records).SerializeToString(), "http", Signal.LOGS),
+        bench.submit(request([chat(), Span({"db.system": "x"})]).SerializeToString()),
+        bench.submit(b"\xff\xff", "http", Signal.LOGS),
+    ]
+    bench.journal.gate.set()
+    outcomes = [answer.get(timeout=10) for answer in answers]
+    assert outcomes[:2] == [Accepted({"model_name_too_long": 1}), Accepted()]
+    assert isinstance(outcomes[2], Refused)
+    assert [batch.num_rows for batch in bench.journal.batches] == [1, 2]
+    assert bench.meters.counts == {
+        "received grpc": 1 + 2,
+        "received http": 3,
+        "not_a_call other_event": 1,
+        "not_a_call not_genai": 1,
+        "rejected model_name_too_long": 1,
+    }
 
 
 def test_a_request_without_calls_is_accepted_and_writes_nothing(bench: Bench) -> None:

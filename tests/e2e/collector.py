@@ -56,8 +56,10 @@ class Collector:
         url = f"http://{self.addresses[listener]}{path}"
         return _fetch(urllib.request.Request(url, headers=dict(headers or {})))
 
-    def post(self, body: bytes, content_type: str = "application/x-protobuf") -> tuple[int, bytes]:
-        url = f"http://{self.addresses['OTLP/HTTP']}/v1/traces"
+    def post(
+        self, body: bytes, content_type: str = "application/x-protobuf", path: str = "/v1/traces"
+    ) -> tuple[int, bytes]:
+        url = f"http://{self.addresses['OTLP/HTTP']}{path}"
         headers = {"content-type": content_type}
         try:
             with urllib.request.urlopen(
@@ -112,6 +114,14 @@ class Collector:
         if self.process.stdout:
             self.process.stdout.close()
         return self.process.returncode
+
+
+def conserved(collector: Collector) -> bool:
+    """Is every received item accounted for at this moment?"""
+    parts = ("stored", "duplicate", "not_a_call", "rejected", "dead")
+    ended = sum(collector.metric(f"spanledger_items_{part}_total") for part in parts)
+    pending = collector.metric("spanledger_items_pending")
+    return collector.metric("spanledger_items_received_total") == ended + pending
 
 
 def _fetch(request: urllib.request.Request) -> tuple[int, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import clickhouse_connect
 import pytest
-from collector import Collector
+from collector import Collector, conserved
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
@@ -32,13 +32,6 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Collector]]:
     yield start
     for collector in started:
         collector.stop()
-
-
-def conserved(collector: Collector) -> bool:
-    parts = ("stored", "duplicate", "not_a_call", "rejected", "dead")
-    ended = sum(collector.metric(f"spanledger_items_{part}_total") for part in parts)
-    pending = collector.metric("spanledger_items_pending")
-    return collector.metric("spanledger_items_received_total") == ended + pending
 
 
 def test_a_span_becomes_a_row_a_metric_and_a_sum(serve: Callable[..., Collector]) -> None:
