@@ -45,13 +45,11 @@ def test_the_standard_log_exporters_deliver(
     logger.emit(body=CANARY, attributes={"event.name": "assistant_response", **SAID})
     provider.shutdown()
     collector.wait_calls(1)
-    sql = (
-        "SELECT service, provider, model, input_tokens, output_tokens, cost_usd, user_id FROM calls"
-    )
+    sql = "SELECT service, provider, model, user_id, input_tokens, output_tokens, cost_usd"
     # 111 at 3 USD a million, 1,000 read at 0.3, 222 written at 3.75, 321 out at 15.
     cost = Decimal("0.0062805")
-    assert collector.rows(f"SELECT {columns} FROM calls") == [
-        ("claude-code", "anthropic", "claude-sonnet-4-5", 1_333, 321, cost, "device-1")
+    assert collector.rows(sql + " FROM calls") == [
+        ("claude-code", "anthropic", "claude-sonnet-4-5", "device-1", 1_333, 321, cost)
     ]
     assert collector.metric("spanledger_items_received_total", transport=protocol) == 3
     assert collector.metric("spanledger_items_not_a_call_total", reason="other_event") == 2

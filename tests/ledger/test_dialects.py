@@ -167,6 +167,13 @@ def test_an_installations_own_names_come_first_on_the_span_then_on_the_resource(
     assert calls["team"].to_list() == ["red"] * 3
 
 
+def test_an_own_name_may_be_one_that_is_read_as_a_number_elsewhere() -> None:
+    own = (("project", ("input_token_count",)),)
+    body = request([chat(input_token_count=7)]).SerializeToString()
+    batch = decode([Body(body)], dialects.attribute_keys(own=own), spans_max=9).spans
+    assert normalise(batch, "t", own).calls["project"].to_list() == ["7"]
+
+
 def test_a_span_says_more_of_itself_than_its_resource() -> None:
     resource = {"service.name": "shop", "deployment.environment": "prod", "spanledger.team": "a"}
     row = call(chat(spanledger__team="b"), resource=resource)

@@ -170,7 +170,7 @@ def _first(name: str, present: Sequence[str], own: Sequence[str]) -> pl.Expr:
     """The first spelling that is present; text ends in "", numbers in null."""
     field = FIELDS[name]
     places = [prefix + key for prefix in (ATTRIBUTE, RESOURCE) for key in own]
-    found = [pl.col(column) for column in places if column in present]
+    found = [pl.col(column).cast(pl.String) for column in places if column in present]
     found += _found(name, present)
     if field.kind is Kind.TEXT:
         # An empty text is as good as absent: the next spelling may know better.
