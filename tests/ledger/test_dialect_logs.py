@@ -9,7 +9,7 @@ from captures import observed, spans_of
 from hypothesis import given, settings, strategies as st
 from otlp_requests import Record, as_json, chat, claude_request, logs, request
 
-from spanledger.ledger import dialects
+from spanledger.ledger import dialect_logs, dialects
 from spanledger.ledger.dialect_events import EVENTS, REPEATING
 from spanledger.ledger.dialect_scopes import SCOPES
 from spanledger.ledger.dialects import Normalised, attribute_keys, normalise
@@ -133,7 +133,9 @@ def test_an_event_is_known_by_body_by_field_or_by_attribute(
     assert taken(body(record)).calls.height == 1
 
 
-@pytest.mark.parametrize("scope", ["com.anthropic.claude_code.tracing", "codex_exec", "gemini-cli"])
+@pytest.mark.parametrize(
+    "scope", ["com.anthropic.claude_code.tracing", "codex_exec", "codex-tui", "gemini-cli"]
+)
 def test_a_span_of_an_emitter_whose_log_is_booked_is_no_call(scope: str) -> None:
     sent = Body(request([chat()], scope=(scope, "1")).SerializeToString())
     assert taken(sent).not_calls == {"other_signal": 1}
@@ -176,6 +178,28 @@ def test_every_record_is_accounted_for_once(makers: list[Any]) -> None:
     assert counted == len(makers)
     assert set(result.not_calls) <= set(dialects.NOT_A_CALL)
     assert set(result.rejects["reason"]) <= set(dialects.REJECTS)
+
+
+_VALUES = st.one_of(
+    st.text(max_size=5), st.integers(-(2**63), 2**63 - 1), st.floats(), st.booleans()
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([claude_request, codex_response, gemini_response]),
+            st.dictionaries(st.sampled_from(sorted(dialect_logs.KINDS)), _VALUES, max_size=6),
+        ),
+        max_size=4,
+    )
+)
+def test_no_value_of_any_attribute_breaks_a_batch(made: list[tuple[Any, dict[str, Any]]]) -> None:
+    result = taken(*(body(Record({**make().attributes, **values})) for make, values in made))
+    assert result.calls.schema == CALLS
+    counted = result.calls.height + sum(result.not_calls.values()) + result.rejects["spans"].sum()
+    assert counted == len(made)
 
 
 def test_only_a_record_that_is_a_call_can_be_rejected() -> None:

@@ -164,7 +164,7 @@ def _said(text: str, columns: _Columns) -> pl.Expr:
     return pl.when(pl.min_horizontal(counts) < 0).then(-1).otherwise(sum(counts[1:], counts[0]))
 
 
-# A record is written when its call has ended; the start of the window is the earliest start.
+# A record is written when its call has ended. No start lies before what is accepted of a span.
 _TIMES: Final = [
     pl.max_horizontal(
         pl.col("start_time").dt.epoch("ns") - pl.col("duration_ns"), START_TIME_NS_MIN

@@ -41,7 +41,7 @@ KINDS: Final[Mapping[str, str]] = {
 
 # Scopes of emitters whose log is the authoritative account of a call (``dialect_events``): what
 # their spans report as well, without the cache, the thoughts or the model, is not booked again.
-LOGGED: Final = r"^(com\.anthropic\.claude_code\.|codex_|gemini-cli$)"
+LOGGED: Final = r"^(com\.anthropic\.claude_code\.|codex[_-]|gemini-cli$)"
 
 # Calls of the provider that cost nothing and may name no operation, by the end of the span's name.
 FREE: Final = ("count_tokens",)
