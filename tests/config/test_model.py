@@ -27,7 +27,8 @@ def test_every_default_stands_written_in_the_shipped_file() -> None:
         return {leaf for key, inner in value.items() for leaf in leaves(inner, (*above, key))}
 
     written = leaves(yaml.safe_load(SHIPPED.read_text()))
-    known = {path for path, field in fields() if field.description and path[:-1] != ("budgets",)}
+    in_lists = {("budgets",), ("sql", "users")}
+    known = {path for path, field in fields() if field.description and path[:-1] not in in_lists}
     assert written == known
 
 
@@ -64,12 +65,30 @@ def test_the_defaults_need_no_second_look() -> None:
 
 
 def test_a_listener_that_others_can_reach_is_warned_about() -> None:
-    config = load(None, ["otlp.grpc.listen=0.0.0.0:4317", "sql.listen=[::]:1"], environ={})
-    grpc, sql = warnings(config)
+    open_to_others = ["otlp.grpc.listen=0.0.0.0:4317", "sql.listen=[::]:1"]
+    passwordless = 'sql.users=[{name: default, password: ""}]'
+    grpc, sql = warnings(load(None, [*open_to_others, passwordless], environ={}))
     assert "otlp.grpc.listen = 0.0.0.0:4317" in grpc
     assert "write to" in grpc
     assert "sql.listen = [::]:1" in sql
     assert "read the ledger" in sql
+
+
+def test_a_listener_that_asks_everyone_for_a_password_is_not_warned_about() -> None:
+    users = "sql.users=[{name: grafana, password: secret}]"
+    assert warnings(load(None, ["sql.listen=0.0.0.0:8123", users], environ={})) == ()
+
+
+def test_the_example_of_a_user_in_the_shipped_file_names_every_key_and_is_valid(
+    tmp_path: Path,
+) -> None:
+    example = re.search(r"^  # users:\n(?:  #   .*\n)+", SHIPPED.read_text(), re.MULTILINE)
+    assert example
+    file = tmp_path / "config.yaml"
+    file.write_text("sql:\n" + re.sub(r"^  # ", "  ", example[0], flags=re.MULTILINE))
+    (user,) = load(file, environ={"SPANLEDGER_SQL_PASSWORD": "secret"}).sql.users
+    assert (user.name, user.password.reveal()) == ("grafana", "secret")
+    assert "secret" not in repr(user)
 
 
 def test_budgets_filter_by_what_the_store_can_and_columns_are_facts_that_are_read() -> None:

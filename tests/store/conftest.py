@@ -1,7 +1,6 @@
 """Ledgers of the embedded engine: a fresh one a test, or one a module with its SQL listener."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -9,19 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from engine import NOON, entries, entry
+from sql_listener import Bounds
 
 from spanledger.store.client import Store
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """Small ones, so that a test can meet them."""
-
-    query_seconds_max: int = 2
-    result_rows_max: int = 200_000
-    result_bytes_max: int = 8 * 1024 * 1024
-    memory_bytes_max: int = 256 * 1024 * 1024
-    concurrent_queries_max: int = 2
 
 
 @pytest.fixture

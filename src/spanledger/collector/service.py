@@ -195,7 +195,8 @@ class Service:
             lag_seconds=self._writer.lag_seconds,
         )
         self._writer.start()
-        self._sql.serve(create_sql_app(store, config.sql))
+        users = {user.name: user.password.reveal() for user in config.sql.users}
+        self._sql.serve(create_sql_app(store, config.sql, users))
         self._meters.store_up(up=True)
         _log.info("ready: the ledger is open")
         while not asked.is_set():

@@ -71,7 +71,11 @@ def problem(detail: ErrorDetails, read: Document) -> Problem:
 
 def between_keys(config: Config, read: Document) -> list[Problem]:
     """Find what each key allows alone and the configuration as a whole does not."""
-    problems = _double_names(read)
+    problems = [
+        *_double_names(read, ("budgets",), "budget"),
+        *_double_names(read, ("sql", "users"), "user"),
+        *_nobody_asked(config, read),
+    ]
     listeners = list(model.listeners(config).items())
     for number, (key, address) in enumerate(listeners):
         for earlier, other in listeners[:number]:
@@ -91,19 +95,33 @@ def between_keys(config: Config, read: Document) -> list[Problem]:
     return problems
 
 
-def _double_names(read: Document) -> list[Problem]:
-    budgets = read.values.get("budgets") if isinstance(read.values, dict) else None
+def _nobody_asked(config: Config, read: Document) -> list[Problem]:
+    address = config.sql.listen
+    if config.sql.users or address.is_loopback:
+        return []
+    wrong = "can be reached from other machines, and sql.users is empty"
+    hint = (
+        "Add sql.users with a name and a password each, or listen on 127.0.0.1; where something "
+        'else guards the port: [{name: default, password: ""}]'
+    )
+    return [_at(("sql", "listen"), read, str(address), wrong, hint)]
+
+
+def _double_names(read: Document, path: Keys, kind: str) -> list[Problem]:
+    items: Any = read.values
+    for part in path:
+        items = items.get(part) if isinstance(items, dict) else None
     first: dict[str, str] = {}
     problems: list[Problem] = []
-    for number, budget in enumerate(budgets if isinstance(budgets, list) else ()):
-        name = budget.get("name") if isinstance(budget, dict) else None
+    for number, item in enumerate(items if isinstance(items, list) else ()):
+        name = item.get("name") if isinstance(item, dict) else None
         if not isinstance(name, str):
             continue
-        path: Keys = ("budgets", number, "name")
+        at: Keys = (*path, number, "name")
         if name in first:
             wrong = f"is also the name of {first[name]}"
-            problems.append(_at(path, read, shown(name), wrong, "Give each budget its own name"))
-        first.setdefault(name, dotted(path[:-1]))
+            problems.append(_at(at, read, shown(name), wrong, f"Give each {kind} its own name"))
+        first.setdefault(name, dotted(at[:-1]))
     return problems
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.fields import FieldInfo
 
-from spanledger.config.values import Address, WrongValueError
+from spanledger.config.values import Address, Secret, WrongValueError
 
 _KIB: Final = 1_024
 _MIB: Final = 1_024 * _KIB
@@ -74,20 +74,34 @@ class Web(_Section):
     )
 
 
+class SqlUser(_Section):
+    """One of ``sql.users``: who may ask."""
+
+    # In HTTP's basic authentication a colon ends the name.
+    name: Annotated[str, StringConstraints(pattern=r"^[!-9;-~]{1,64}$")] = Field(
+        description="the name that a client gives; without one it is default"
+    )
+    password: Secret = Field(description='the password, best as ${env:NAME}; "" asks for none')
+
+
 class Sql(_Section):
     """``sql``: the read-only ClickHouse HTTP interface and the bounds of a query."""
 
     listen: Address = Field(
         default=Address("127.0.0.1", 8123), description="where SQL is answered, host:port"
     )
+    users: tuple[SqlUser, ...] = Field(
+        default=(), max_length=100, description="who may ask; without any, whoever reaches the port"
+    )
     query_seconds_max: int = _count(30, 1, 3_600, "longest time a query may run, in seconds")
     result_rows_max: int = _count(1_000_000, 1, 100_000_000, "most rows in one answer")
     # The answer is copied about five times on its way out, outside the engine's own limit.
     result_bytes_max: int = _count(64 * _MIB, _KIB, _GIB, "largest answer, in bytes")
     memory_bytes_max: int = _count(
-        512 * _MIB, 16 * _MIB, 1_024 * _GIB, "most memory a query may take, in bytes"
+        256 * _MIB, 16 * _MIB, 1_024 * _GIB, "most memory a query may take, in bytes"
     )
-    concurrent_queries_max: int = _count(4, 1, 64, "most queries at work at the same time")
+    # Times the memory of one, this is what SQL may take of the process.
+    concurrent_queries_max: int = _count(2, 1, 64, "most queries at work at the same time")
 
 
 class Journal(_Section):
@@ -279,10 +293,14 @@ def listeners(config: Config) -> dict[str, Address]:
 
 def warnings(config: Config) -> tuple[str, ...]:
     """What is allowed but deserves a second look, one sentence each."""
+    open_to_others = {
+        key: address for key, address in listeners(config).items() if not address.is_loopback
+    }
+    if config.sql.users and all(user.password.reveal() for user in config.sql.users):
+        open_to_others.pop("sql.listen", None)
     return tuple(
         f"{key} = {address} can be reached from other machines and asks for no password: whoever "
         f"reaches it can {'write to' if key.startswith('otlp.') else 'read'} the ledger. Listen on "
         f"127.0.0.1, or let only trusted machines through the firewall."
-        for key, address in listeners(config).items()
-        if not address.is_loopback
+        for key, address in open_to_others.items()
     )

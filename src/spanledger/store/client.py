@@ -10,6 +10,7 @@ insert of 10,000 entries takes 3.5 to 5 us an entry, one of a few entries 15 ms.
 within one insert to FINAL (``optimize_on_insert=0``) is what saves the other 10 us an entry.
 """
 
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -56,8 +57,12 @@ _READ: Final[Settings] = {
 # One insert touches at most 100 partitions (months), or the engine refuses all of it.
 _PARTITIONS_MAX: Final = 100
 
-# Whoever reads has a readonly handle; asked again until the read has noticed.
-_KILL_READS: Final = "KILL QUERY WHERE Settings['readonly'] != '' ASYNC"
+# Whoever reads has a readonly handle; asked again until the read has noticed. A server has other
+# stores' queries too, so each session carries the name of its store.
+_STOP_READS: Final = (
+    "KILL QUERY WHERE Settings['readonly'] != ''"
+    " AND startsWith(Settings['log_comment'], {name:String}) ASYNC"
+)
 _PATIENCE_S: Final = 0.2
 
 # The columns of `calls` that a sum can be narrowed by; parameters of queries/spend.sql.
@@ -90,7 +95,9 @@ class Store:
             StoreUnavailable: the engine does not answer.
         """
         self._connect = connect
+        self._name = f"spanledger {uuid.uuid4()}"
         self._sessions: list[Session] = []
+        self._stopping = Session(lambda: self._connect({}, None))
         self._writing = self.open_session(_WRITE)
         self._reading = self.open_session(_READ)
         try:
@@ -128,11 +135,22 @@ class Store:
         finally:
             session.close()
 
-    def open_session(self, settings: Settings) -> Session:
-        """Make another session in our database, with its own settings; ``close`` ends it too."""
-        session = Session(lambda: self._connect(settings, DATABASE))
+    def open_session(self, settings: Settings, name: str = "") -> Session:
+        """Make another session in our database, with its own settings; ``close`` ends it too.
+
+        ``name`` is for ``stop_reads``.
+        """
+        # First: ``readonly`` forbids every setting after it.
+        named = {"log_comment": f"{self._name} {name}", **settings}
+        session = Session(lambda: self._connect(named, DATABASE))
         self._sessions.append(session)
         return session
+
+    def stop_reads(self, name: str = "") -> None:
+        """Ask the queries of read-only sessions to end: of one by its name, or of all."""
+        of = {"name": f"{self._name} {name}"}
+        with suppress(ClickHouseError, StoreUnavailable):
+            self._stopping.run(lambda client: client.command(_STOP_READS, parameters=of))
 
     def insert(self, entries: pa.Table) -> None:
         """Add entries (``ENTRIES_ARROW``); they are in the ledger when this returns.
@@ -205,12 +223,10 @@ class Store:
 
     def close(self) -> None:
         """Stop reads under way, wait for an insert under way, end every session and the engine."""
-        killer = Session(lambda: self._connect({}, None))
         for session in self._sessions:
             while not session.close(timeout_s=_PATIENCE_S):
-                with suppress(ClickHouseError):
-                    killer.run(lambda client: client.command(_KILL_READS))
-        killer.close()
+                self.stop_reads()
+        self._stopping.close()
 
 
 def _bindable(value: Any) -> Any:

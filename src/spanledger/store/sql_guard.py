@@ -40,6 +40,7 @@ ACCESS_DENIED: Final = 497
 TOO_LARGE: Final = 131
 TOO_MANY_BYTES: Final = 396
 UNKNOWN_FORMAT: Final = 73
+AUTHENTICATION_FAILED: Final = 516
 
 _NAMES: Final = {
     SYNTAX_ERROR: "SYNTAX_ERROR",
@@ -48,6 +49,7 @@ _NAMES: Final = {
     TOO_LARGE: "TOO_LARGE_STRING_SIZE",
     TOO_MANY_BYTES: "TOO_MANY_ROWS_OR_BYTES",
     UNKNOWN_FORMAT: "UNKNOWN_FORMAT",
+    AUTHENTICATION_FAILED: "AUTHENTICATION_FAILED",
 }
 
 # No person and no dashboard writes more; a tree of this text still takes single milliseconds.

@@ -1,9 +1,9 @@
-"""The ClickHouse HTTP interface over the embedded engine, read-only.
+"""The ClickHouse HTTP interface over the ledger's engine, read-only.
 
-Promises: what clickhouse-connect and curl send is understood (GET and POST, parameters, formats,
-gzip, zstd and lz4), errors have ClickHouse's words, codes and headers. A query that finds no room
-is answered 503 at once, so a queue can never hold the process. Never changes a thing: settings that
-clients send, sessions and users are taken and ignored.
+Promises: what clickhouse-connect, Grafana and curl send is understood (GET and POST, parameters,
+formats, compression), errors have ClickHouse's words, codes and headers. A query that finds no room
+is answered 503 at once, so a queue can never hold the process; one whose client has gone away is
+stopped. Never changes a thing: settings and sessions that clients send are taken and ignored.
 
 ``database`` may be ours, ``default`` or nothing, and always means ours.
 """
@@ -15,10 +15,11 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 from clickhouse_connect.driver.exceptions import ClickHouseError
@@ -29,13 +30,17 @@ from starlette.routing import Route
 
 from spanledger.store.client import Store
 from spanledger.store.errors import StoreUnavailable
-from spanledger.store.sql_guard import Refused
-from spanledger.store.sql_pool import Answer, Bounds, SqlPool
+from spanledger.store.sql_access import Access, has_credentials
+from spanledger.store.sql_guard import AUTHENTICATION_FAILED, Refused
+from spanledger.store.sql_native import hello, is_hello
+from spanledger.store.sql_pool import Answer, Bounds, SqlPool, Stopped, Ticket
 
 # The text has its own bound; the rest is for the parameters.
 _BODY_BYTES_MAX: Final = 1024 * 1024
 # Queries that may wait for each that runs: a dashboard asks for all its panels at once.
-_WAITING_PER_LANE: Final = 8
+_WAITING_PER_LANE: Final = 16
+# A stop that comes between two steps of a query finds nothing to stop; so it is repeated.
+_STOP_AGAIN_S: Final = 0.2
 # Below this, compressing costs more than it saves.
 _COMPRESS_BYTES_MIN: Final = 4_096
 
@@ -49,7 +54,9 @@ _STATUS: Final = {
     159: 408,
     202: 503,
 }
-_CODECS: Final = {"zstd": "zstd", "lz4": "lz4", "gzip": "gzip"}
+_CODECS: Final = {"zstd": "zstd", "lz4": "lz4", "br": "brotli", "gzip": "gzip"}
+# Of HTTP, not of Arrow: zlib's form.
+_DEFLATE: Final = "deflate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,7 @@ class _Query:
     text: str
     parameters: Mapping[str, str]
     format: str
+    client_revision: int  # of the protocol that the Go driver speaks; 0 for all others
 
 
 class _Fault(Exception):  # noqa: N818 - reads as what it is
@@ -68,9 +76,12 @@ class _Fault(Exception):  # noqa: N818 - reads as what it is
         self.status = status or _STATUS.get(code, 500)
 
 
-def create_app(store: Store, bounds: Bounds) -> Starlette:
-    """Make the ASGI application; ``store.close`` closes what it opened."""
-    front = _Front(SqlPool(store, bounds).answer, bounds.concurrent_queries_max)
+def create_app(store: Store, bounds: Bounds, users: Mapping[str, str] | None = None) -> Starlette:
+    """Make the ASGI application; ``store.close`` closes what it opened.
+
+    ``users``: name -> password of those who may ask; nobody is asked for one where there are none.
+    """
+    front = _Front(SqlPool(store, bounds), bounds.concurrent_queries_max, Access(users or {}))
     return Starlette(
         routes=[
             Route("/", front.query, methods=["GET", "POST"]),
@@ -87,8 +98,9 @@ async def _ok(_request: Request) -> Response:
 class _Front:
     """Requests in, answers out; the queries run on threads of their own."""
 
-    def __init__(self, answer: Callable[[str, Mapping[str, str], str], Answer], lanes: int) -> None:
-        self._answer = answer
+    def __init__(self, pool: SqlPool, lanes: int, access: Access) -> None:
+        self._pool = pool
+        self._access = access
         self._threads = ThreadPoolExecutor(lanes, thread_name_prefix="sql")
         self._room = lanes * (1 + _WAITING_PER_LANE)
         self._inside = 0
@@ -100,6 +112,7 @@ class _Front:
             "X-ClickHouse-Server-Display-Name": "spanledger",
         }
         try:
+            self._let_in(request)
             query = await _read(request)
             if query is None:
                 return PlainTextResponse("Ok.\n", headers=headers)
@@ -108,7 +121,18 @@ class _Front:
             headers["X-ClickHouse-Exception-Code"] = str(fault.code)
             if fault.status == 503:
                 headers["Retry-After"] = "1"
+            if fault.status == 401:
+                headers["WWW-Authenticate"] = 'Basic realm="spanledger"'
             return PlainTextResponse(f"{fault}\n", fault.status, headers)
+
+    def _let_in(self, request: Request) -> None:
+        try:
+            self._access.check(request.headers, request.query_params)
+        except Refused as refused:
+            unasked = refused.code == AUTHENTICATION_FAILED and not has_credentials(
+                request.headers, request.query_params
+            )
+            raise _Fault(refused.code, str(refused), 401 if unasked else 403) from None
 
     async def _run(self, query: _Query, request: Request, headers: dict[str, str]) -> Response:
         if self._inside >= self._room:
@@ -121,15 +145,15 @@ class _Front:
         self._inside += 1
         started = time.perf_counter_ns()
         try:
-            answer = await asyncio.get_running_loop().run_in_executor(
-                self._threads, self._answer, query.text, query.parameters, query.format
-            )
+            answer = await self._answer(query, request)
         except Refused as refused:
             raise _Fault(refused.code, str(refused)) from refused
         except ClickHouseError as error:
             raise _Fault(getattr(error, "code", None) or _UNKNOWN, _spoken(error)) from error
         except StoreUnavailable as error:
             raise _Fault(_TOO_MANY_QUERIES, f"The ledger cannot answer: {error}", 503) from error
+        except Stopped:
+            return Response(status_code=499)  # nobody reads it
         finally:
             self._inside -= 1
         summary = {
@@ -143,6 +167,35 @@ class _Front:
             "Content-Type": answer.content_type,
         }
         return Response(_encoded(answer.body, request, headers), headers=headers)
+
+    async def _answer(self, query: _Query, request: Request) -> Answer:
+        """Run it on a thread, and stop it when the client goes away."""
+        if is_hello(query.text) and query.format == "Native":
+            loop = asyncio.get_running_loop()
+            version = await loop.run_in_executor(self._threads, self._pool.version)
+            return Answer(hello(query.client_revision, version=version), query.format)
+        ticket = Ticket()
+        task = self._threads.submit(
+            self._pool.answer, query.text, query.parameters, query.format, ticket
+        )
+        running = asyncio.wrap_future(task)
+        gone = asyncio.ensure_future(_disconnected(request))
+        try:
+            either: set[asyncio.Future[Any]] = {running, gone}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            while not running.done() and not task.cancel():
+                await asyncio.to_thread(self._pool.stop, ticket)
+                await asyncio.wait({running}, timeout=_STOP_AGAIN_S)
+            if task.cancelled():
+                raise Stopped
+            return await running
+        finally:
+            gone.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _read(request: Request) -> _Query | None:
@@ -176,6 +229,7 @@ async def _read(request: Request) -> _Query | None:
             if name.startswith("param_")
         },
         request.headers.get("x-clickhouse-format") or fields.get("default_format", ""),
+        _revision(fields.get("client_protocol_version", "")),
     )
 
 
@@ -191,17 +245,29 @@ async def _body(request: Request) -> bytes:
 def _decoded(body: bytes, encoding: str) -> bytes:
     if not body or encoding in ("", "identity"):
         return body
-    if encoding not in _CODECS:
-        raise _bad(f"Content-Encoding {encoding} is unknown: use gzip, zstd or lz4", 415)
+    if encoding != _DEFLATE and encoding not in _CODECS:
+        known = ", ".join([*_CODECS, _DEFLATE])
+        raise _bad(f"Content-Encoding {encoding} is unknown: use one of {known}", 415)
     try:
         # Read no further than the bound, whatever the body would grow to.
-        with pa.CompressedInputStream(pa.BufferReader(body), _CODECS[encoding]) as stream:
-            plain = stream.read(_BODY_BYTES_MAX + 1)
-    except OSError:
+        if encoding == _DEFLATE:
+            plain = _inflated(body)
+        else:
+            with pa.CompressedInputStream(pa.BufferReader(body), _CODECS[encoding]) as stream:
+                plain = stream.read(_BODY_BYTES_MAX + 1)
+    except (OSError, zlib.error):
         raise _bad(f"the request is no valid {encoding}") from None
     if len(plain) > _BODY_BYTES_MAX:
         raise _bad(f"the request is larger than {_BODY_BYTES_MAX} bytes", 413)
     return bytes(plain)
+
+
+def _inflated(body: bytes) -> bytes:
+    stream = zlib.decompressobj()
+    plain = stream.decompress(body, _BODY_BYTES_MAX + 1)
+    if not stream.eof and len(plain) <= _BODY_BYTES_MAX:
+        raise zlib.error("ends too early")
+    return plain
 
 
 def _form(content_type: str, body: bytes) -> dict[str, str]:
@@ -222,17 +288,25 @@ def _encoded(body: bytes, request: Request, headers: dict[str, str]) -> bytes:
     asked = request.query_params.get("enable_http_compression", "0") not in ("0", "false")
     if not asked or len(body) < _COMPRESS_BYTES_MIN:
         return body
-    accepted = re.findall(r"[a-z0-9]+", request.headers.get("accept-encoding", ""))
+    offers = request.headers.get("accept-encoding", "").lower().replace(" ", "").split(",")
+    accepted = [offer.split(";")[0] for offer in offers if not re.search(r";q=0(\.0*)?$", offer)]
     for encoding, codec in _CODECS.items():
         if encoding in accepted:
             headers["Content-Encoding"] = encoding
             return bytes(pa.compress(body, codec=codec, asbytes=True))
+    if _DEFLATE in accepted:
+        headers["Content-Encoding"] = _DEFLATE
+        return zlib.compress(body)
     return body
 
 
 def _spoken(error: ClickHouseError) -> str:
     """The engine's words, without the places of this machine that a damaged part names."""
     return re.sub(r"(?:/[^\s/:'\"(),]+){2,}/?", "(a path)", str(error))
+
+
+def _revision(told: str) -> int:
+    return int(told) if re.fullmatch(r"[0-9]{1,9}", told) else 0
 
 
 def _query_id(asked: str) -> str:

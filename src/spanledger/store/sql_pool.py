@@ -8,10 +8,14 @@ Trap: ``max_result_bytes`` counts the engine's own columns, in which a constant 
 takes next to nothing however long it is when written (100 MB passed a bound of 8). The written text
 counts against the query's memory, measured: so that is the hard bound, and the length is compared
 once more before an answer leaves.
+
+All lanes together may take ``concurrent_queries_max`` times ``memory_bytes_max``: by default half a
+GiB, so that the process stays below one. Sorting and grouping that need more go to disk.
 """
 
 import os
 import queue
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -92,28 +96,76 @@ class Answer:
         return FORMATS[self.format]
 
 
+class Stopped(Exception):  # noqa: N818 - reads as what it is
+    """Whoever asked has gone away."""
+
+
+class Ticket:
+    """Where one query is: in no lane yet, in one, or through."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()  # a lane is not handed on while its query is being stopped
+        self.lane = ""
+        self.stopped = False
+
+    def enter(self, lane: str) -> None:
+        with self.lock:
+            if self.stopped:
+                raise Stopped
+            self.lane = lane
+
+    def leave(self) -> None:
+        with self.lock:
+            self.lane = ""
+
+
 class SqlPool:
     """As many lanes as queries may run at a time; ``Store.close`` closes their handles."""
 
     def __init__(self, store: Store, bounds: Bounds) -> None:
+        self._store = store
         self._bytes_max = bounds.result_bytes_max
-        self._lanes: queue.SimpleQueue[Session] = queue.SimpleQueue()
-        for _ in range(bounds.concurrent_queries_max):
-            self._lanes.put(store.open_session(_settings(bounds)))
+        self._lanes: queue.SimpleQueue[tuple[str, Session]] = queue.SimpleQueue()
+        for number in range(bounds.concurrent_queries_max):
+            name = f"sql {number:02}"  # no name begins with another
+            self._lanes.put((name, store.open_session(_settings(bounds), name)))
         self._guard: Guard | None = None
 
-    def answer(self, text: str, parameters: Mapping[str, str], default_format: str) -> Answer:
+    def version(self) -> str:
+        """The engine's version; waits for a lane.
+
+        Raises:
+            ClickHouseError: the engine could not say.
+            StoreUnavailable: the store is closed.
+        """
+        lane = self._lanes.get()
+        try:
+            return lane[1].run(lambda client: str(client.command("SELECT version()")))
+        finally:
+            self._lanes.put(lane)
+
+    def answer(
+        self, text: str, parameters: Mapping[str, str], default_format: str, ticket: Ticket
+    ) -> Answer:
         """Run one query; waits for a lane.
 
         Raises:
             Refused: it may not be run.
-            ClickHouseError: the engine could not run it.
+            Stopped: ``stop`` came before it began.
+            ClickHouseError: the engine could not run it, or was stopped.
             StoreUnavailable: the store is closed.
         """
         bound = {name: Parameter(value) for name, value in parameters.items()}
         lane = self._lanes.get()
         try:
-            answer = lane.run(lambda client: self._answered(client, text, bound, default_format))
+            name, session = lane
+            ticket.enter(name)
+            try:
+                answer = session.run(
+                    lambda client: self._answered(client, text, bound, default_format)
+                )
+            finally:
+                ticket.leave()
         finally:
             self._lanes.put(lane)
         if isinstance(answer, Refused):
@@ -125,6 +177,13 @@ class SqlPool:
                 f"{len(answer.body)}: ask for fewer rows or columns, or another format",
             )
         return answer
+
+    def stop(self, ticket: Ticket) -> None:
+        """Stop the ticket's query, if it is under way; to be repeated until it has ended."""
+        with ticket.lock:
+            ticket.stopped = True
+            if ticket.lane:
+                self._store.stop_reads(ticket.lane)
 
     def _answered(
         self,
@@ -153,6 +212,8 @@ def _settings(bounds: Bounds) -> Settings:
         "max_execution_time": bounds.query_seconds_max,
         "timeout_overflow_mode": "throw",
         "max_memory_usage": bounds.memory_bytes_max,
+        "max_bytes_before_external_group_by": bounds.memory_bytes_max // 2,
+        "max_bytes_before_external_sort": bounds.memory_bytes_max // 2,
         "max_result_rows": bounds.result_rows_max,
         "max_result_bytes": bounds.result_bytes_max,
         # Ingestion keeps a core: one query takes half of them at most.
