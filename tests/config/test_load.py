@@ -382,15 +382,3 @@ def test_any_file_text_gives_a_configuration_or_our_error(text: str) -> None:
         load(None, [text, f"tenant={text}", f"budgets={text}"], environ={})
     except ConfigError as error:
         assert error.errors  # noqa: PT017 - either outcome is right
-
-
-def test_a_sql_listener_for_everyone_has_to_say_who_may_ask(wrong: Any) -> None:
-    (problem,) = wrong("sql: {listen: '0.0.0.0:8123'}")
-    assert (problem.key, problem.value) == ("sql.listen", "0.0.0.0:8123")
-    assert "sql.users is empty" in problem.wrong
-
-
-def test_two_users_of_one_name_are_refused_and_no_password_is_shown(wrong: Any) -> None:
-    problems = wrong("sql: {users: [{name: a, password: x1y2}, {name: a, password: [x1y2]}]}")
-    assert {problem.key for problem in problems} == {"sql.users[1].name", "sql.users[1].password"}
-    assert "x1y2" not in str(problems)

@@ -15,7 +15,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Final
 
 from starlette.responses import PlainTextResponse
@@ -37,6 +36,7 @@ from spanledger.ledger.pricing import price
 from spanledger.ledger.schema import ENTRIES_ARROW
 from spanledger.store.client import Store
 from spanledger.store.errors import StoreUnavailable
+from spanledger.store.server import Server
 from spanledger.store.sql_http import create_app as create_sql_app
 
 _log: Final = logging.getLogger(__name__)
@@ -45,6 +45,8 @@ _log: Final = logging.getLogger(__name__)
 _GRACE_S: Final = 3.0
 _COMMIT_S: Final = 2.0
 _DRAIN_S: Final = 4.0
+# How soon a server that was away at start is noticed.
+_OPEN_AGAIN_S: Final = 2.0
 # At 5 % or 256 MB free, senders are asked to wait: the store needs room to merge.
 _FREE_BYTES_MIN: Final = 256 * 1024 * 1024
 
@@ -61,14 +63,28 @@ def serve(config: Config) -> int:
     return asyncio.run(Service(config).run())
 
 
+def open_the_store(config: Config) -> Store:
+    """Open the ledger where the configuration says.
+
+    Raises:
+        StartupError: another version's schema, a server that is too old, a directory in use.
+        StoreUnavailable: a server that does not answer; try again.
+    """
+    dsn = config.store.dsn
+    if dsn is None:
+        return Store.open_embedded(config.data_dir / "clickhouse")
+    server = Server(
+        dsn.host, dsn.port, dsn.username, dsn.password.reveal(), dsn.secure, dsn.ca_cert
+    )
+    return Store.open_server(server)
+
+
 class Service:
     """A collector: its parts, in the order in which they start; they end in the other."""
 
-    def __init__(
-        self, config: Config, open_store: Callable[[Path], Store] = Store.open_embedded
-    ) -> None:
+    def __init__(self, config: Config, open_store: Callable[[Config], Store] | None = None) -> None:
         self._config = config
-        self._open_store = open_store
+        self._open_store = open_store or open_the_store
         self._meters = Meters(config.metrics.series_max)
         self._sql = Deferred("the store is being opened")
         self._store: Store | None = None
@@ -179,8 +195,9 @@ class Service:
     async def _keep_ledger(self, journal: Journal, asked: asyncio.Event) -> None:
         """Open the store while senders are served, start the writer, keep the gauges fresh."""
         config = self._config
-        path = config.data_dir / "clickhouse"
-        store = await asyncio.to_thread(self._open_store, path)
+        store = await self._opened(asked)
+        if store is None:
+            return
         self._store = store
         self._writer = Writer(
             journal,
@@ -203,6 +220,18 @@ class Service:
             await asyncio.to_thread(self._refresh, store)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asked.wait(), config.metrics.refresh_seconds)
+
+    async def _opened(self, asked: asyncio.Event) -> Store | None:
+        """Open the store as soon as it answers; None if asked to stop before that."""
+        while not asked.is_set():
+            try:
+                return await asyncio.to_thread(self._open_store, self._config)
+            except StoreUnavailable as error:
+                self._meters.store_up(up=False)
+                _log.warning("cannot open the ledger, calls wait in the journal: %s", error)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(asked.wait(), _OPEN_AGAIN_S)
+        return None
 
     def _refresh(self, store: Store) -> None:
         """Read the gauges from the ledger; what cannot be read now keeps its old value and time."""

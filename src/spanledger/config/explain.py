@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from spanledger.config import model
 from spanledger.config.document import Document, Keys, dotted, shown
 from spanledger.config.model import Config
-from spanledger.config.values import Address, Secret, WrongValueError
+from spanledger.config.values import Address, Dsn, Secret, WrongValueError
 from spanledger.errors import Problem
 
 # pydantic's error types in our words; {0} is what the type's context holds.
@@ -57,7 +57,7 @@ def problem(detail: ErrorDetails, read: Document) -> Problem:
         return _at(path, read, value, "has no value", "Give it one, or remove the key")
     if kind == "extra_forbidden":
         return _at(path, read, "", "is no key of spanledger", _nearest(path))
-    if field is not None and field.annotation is Secret:
+    if field is not None and (field.annotation is Secret or Dsn in get_args(field.annotation)):
         value = ""
     error = detail.get("ctx", {}).get("error")
     if isinstance(error, WrongValueError):
@@ -75,6 +75,7 @@ def between_keys(config: Config, read: Document) -> list[Problem]:
         *_double_names(read, ("budgets",), "budget"),
         *_double_names(read, ("sql", "users"), "user"),
         *_nobody_asked(config, read),
+        *_no_server(config, read),
     ]
     listeners = list(model.listeners(config).items())
     for number, (key, address) in enumerate(listeners):
@@ -105,6 +106,14 @@ def _nobody_asked(config: Config, read: Document) -> list[Problem]:
         'else guards the port: [{name: default, password: ""}]'
     )
     return [_at(("sql", "listen"), read, str(address), wrong, hint)]
+
+
+def _no_server(config: Config, read: Document) -> list[Problem]:
+    if not config.store.cluster or config.store.dsn is not None:
+        return []
+    hint = "Set store.dsn to one of its servers, or remove store.cluster"
+    at: Keys = ("store", "cluster")
+    return [_at(at, read, config.store.cluster, "is a cluster, and store.dsn is empty", hint)]
 
 
 def _double_names(read: Document, path: Keys, kind: str) -> list[Problem]:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.fields import FieldInfo
 
-from spanledger.config.values import Address, Secret, WrongValueError
+from spanledger.config.values import Address, Dsn, Secret, WrongValueError
 
 _KIB: Final = 1_024
 _MIB: Final = 1_024 * _KIB
@@ -117,8 +117,14 @@ class Journal(_Section):
 
 
 class Store(_Section):
-    """``store``: how entries move from the journal to ClickHouse."""
+    """``store``: where the ledger is, and how entries move to it from the journal."""
 
+    dsn: Dsn | None = Field(
+        default=None, description="a ClickHouse server; without it the engine runs in this process"
+    )
+    cluster: Annotated[str, StringConstraints(pattern=r"^[\w-]{0,64}$")] = Field(
+        default="", description="name of a cluster of that server, to keep the ledger on all of it"
+    )
     # More rows than this gain no speed and cost memory twice: as Arrow and in the engine.
     batch_rows_max: int = _count(20_000, 1, 200_000, "most entries in one insert")
     batch_wait_ms: int = _count(

@@ -1,7 +1,8 @@
-"""The two kinds of value that plain YAML does not have: a network address and a secret.
+"""The kinds of value that plain YAML does not have: a network address, a server, a secret.
 
-Promises: an ``Address`` can be bound as it stands; a ``Secret`` renders as ``[REDACTED]`` in
-``str``, ``repr``, formats, JSON, YAML and by concatenation, and shows itself by ``reveal`` only.
+Promises: an ``Address`` can be bound as it stands, a ``Dsn`` connected to; a ``Secret`` renders as
+``[REDACTED]`` in ``str``, ``repr``, formats, JSON, YAML and by concatenation, and shows itself by
+``reveal`` only.
 """
 
 import hmac
@@ -9,6 +10,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Any, Final, Self
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -151,4 +153,70 @@ class Secret(str):
             lambda value: value if isinstance(value, cls) else cls(value),
             core_schema.str_schema(),
             serialization=core_schema.to_string_ser_schema(),
+        )
+
+
+_DSN_HINT: Final = (
+    "Write clickhouse://NAME:PASSWORD@HOST:8123, or clickhouses:// and port 8443 with TLS, best as "
+    "${env:NAME}; a special character in the password as %XX"
+)
+_DSN_PORTS: Final = {"clickhouse": 8123, "http": 8123, "clickhouses": 8443, "https": 8443}
+
+
+@dataclass(frozen=True, slots=True)
+class Dsn:
+    """A ClickHouse server over HTTP, and who asks."""
+
+    host: str
+    port: int
+    username: str
+    password: Secret
+    secure: bool
+    ca_cert: str = ""
+
+    def __str__(self) -> str:
+        return f"clickhouse{'s' if self.secure else ''}://{self.username}@{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: object) -> Self | None:
+        """Read ``clickhouse://name:password@host:port``; None for an empty text.
+
+        Raises:
+            WrongValueError: it is no such text. The message does not repeat it.
+        """
+        if text is None or isinstance(text, cls):
+            return text
+        if not isinstance(text, str):
+            raise WrongValueError("is not a text", _DSN_HINT)
+        if not text:
+            return None
+        try:
+            parts = urlsplit(text)
+            port = parts.port
+        except ValueError:
+            raise WrongValueError("is no URL with a host and a port", _DSN_HINT) from None
+        if parts.scheme not in _DSN_PORTS or not parts.hostname:
+            raise WrongValueError("is not of the form clickhouse://name:password@host", _DSN_HINT)
+        if parts.path.strip("/") not in ("", "spanledger") or parts.fragment:
+            raise WrongValueError(
+                "names another database than spanledger", "Leave it out: the ledger is spanledger"
+            )
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        if options.keys() - {"ca_cert"}:
+            raise WrongValueError("has an option other than ca_cert", _DSN_HINT)
+        return cls(
+            host=parts.hostname,
+            port=port or _DSN_PORTS[parts.scheme],
+            username=unquote(parts.username or "default"),
+            password=Secret(unquote(parts.password or "")),
+            secure=parts.scheme in {"clickhouses", "https"},
+            ca_cert=options.get("ca_cert", ""),
+        )
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, _source: Any, _handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls.parse, serialization=core_schema.to_string_ser_schema()
         )

@@ -28,6 +28,7 @@ from spanledger.ledger.schema import ENTRIES_ARROW
 from spanledger.store.errors import StoreUnavailable, of_insert, unavailable
 from spanledger.store.known import known
 from spanledger.store.migrations import DATABASE, migrate, query, released, views
+from spanledger.store.server import Server
 from spanledger.store.session import Connect, Session, Settings, embedded
 
 _MIB: Final = 1024 * 1024
@@ -121,6 +122,17 @@ class Store:
                 f"the engine cannot open the ledger in {path} ({error})",
                 hint="Another process may have it open; stop that one, or use another directory",
             ) from error
+
+    @classmethod
+    def open_server(cls, server: Server) -> Self:
+        """Open or make the ledger on a ClickHouse server.
+
+        Raises:
+            StartupError: another version's schema, or the server is too old.
+            StoreUnavailable: it does not answer; try again.
+        """
+        server.check()
+        return cls(server.connector())
 
     def _prepare(self) -> None:
         # The database may not exist yet, so this handle is none of ours.

@@ -53,7 +53,27 @@ def of_insert(error: ClickHouseError) -> BadRows | StoreUnavailable:
     return unavailable(error)
 
 
+# What a person can do something about, in plain words.
+_MEANING: Final = {
+    159: "it took too long",
+    241: "the engine has no memory for it",
+    242: "the table is read-only now: a replica may have lost its Keeper",
+    243: "the disk has no room",
+    252: "the table has too many parts: merges cannot keep up",
+    319: "the replicas did not all answer",
+    497: "the user of store.dsn is not granted this",
+    516: "the server does not accept user and password of store.dsn",
+}
+
+
 def unavailable(error: Exception) -> StoreUnavailable:
-    """Name the error by type and code; its text may quote rows."""
+    """Name the error by type, code and cause; its text may quote rows."""
     code = getattr(error, "code", None)
-    return StoreUnavailable(f"{type(error).__name__}{f', code {code}' if code else ''}")
+    words = [type(error).__name__]
+    if code:
+        words.append(f"code {code}")
+    elif error.__cause__ is not None:  # such as NewConnectionError: nobody listens there
+        words.append(type(error.__cause__).__name__)
+    if code in _MEANING:
+        words.append(_MEANING[code])
+    return StoreUnavailable(", ".join(words))

@@ -31,7 +31,7 @@ Connect = Callable[[Settings, str | None], Client]  # settings, database
 _T = TypeVar("_T")
 
 # Pinned on every handle: without it the host's time zone moves now(), toDate() and day bounds.
-_EVERYWHERE: Final[Settings] = {"session_timezone": "UTC"}
+EVERYWHERE: Final[Settings] = {"session_timezone": "UTC"}
 
 # The engine's caches default to 5 GB each; these are ample for the ledger's 60 columns.
 _ENGINE: Final = {
@@ -50,7 +50,7 @@ def embedded(path: Path) -> Connect:
             interface="chdb",
             path=str(path),
             database=database,
-            settings={**_EVERYWHERE, **settings},
+            settings={**EVERYWHERE, **settings},
             chdb_options=dict(_ENGINE),
         )
 

@@ -1,0 +1,113 @@
+"""Collectors whose ledger is on a server: away at start, cut off midway, shared by two."""
+
+import socket
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from clickhouse_server import running
+from collector import Collector
+from otlp_requests import chat, request
+
+pytestmark = pytest.mark.slow
+
+COST = Decimal("0.02375")  # of one chat() with gpt-4o
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Collector]]:
+    started: list[Collector] = []
+
+    def start(dsn: str, data: str = "data") -> Collector:
+        started.append(Collector(tmp_path / data, "--set", f"store.dsn='{dsn}'"))
+        return started[-1]
+
+    yield start
+    for collector in started:
+        collector.stop()
+
+
+def totals(collector: Collector) -> tuple[int, Decimal]:
+    ((calls, cost),) = collector.rows("SELECT count(), sum(cost_usd) FROM calls")
+    return calls, cost
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def body(count: int = 1) -> bytes:
+    return request([chat() for _ in range(count)]).SerializeToString()
+
+
+def test_calls_are_taken_while_the_server_is_away_and_stored_when_it_is_there(
+    serve: Callable[..., Collector], tmp_path: Path
+) -> None:
+    port = free_port()
+    collector = serve(f"clickhouse://writer:s3cret%3A%2F%C3%A4@127.0.0.1:{port}")
+    for _ in range(3):
+        assert collector.post(body(2))[0] == 200
+    assert collector.get("web", "/readyz")[0] == 503
+    assert collector.metric("spanledger_store_up") == 0
+    assert collector.metric("spanledger_items_pending") == 6
+    with running(tmp_path / "server", port):
+        collector.wait_ready().wait_calls(6)
+        assert totals(collector) == (6, 6 * COST)
+        assert collector.metric("spanledger_store_up") == 1
+        assert collector.stop() == 0
+    log = collector.log.read_text()
+    assert "cannot open the ledger, calls wait in the journal" in log
+    assert "s3cret" not in log
+    assert not (tmp_path / "data" / "clickhouse").exists()
+
+
+def test_an_insert_whose_answer_is_lost_is_stored_and_counted_once(
+    serve: Callable[..., Collector], tmp_path: Path
+) -> None:
+    with running(tmp_path / "server") as server:
+        collector = serve(server.dsn).wait_ready()
+        server.fault(insert=2)
+        assert collector.post(body(5))[0] == 200
+        collector.wait_calls(5)
+        assert collector.post(body(1))[0] == 200
+        collector.wait_calls(6)
+        for _ in range(100):
+            if collector.metric("spanledger_items_pending") == 0:
+                break
+            collector.sleep(0.05)
+        assert totals(collector) == (6, 6 * COST)
+        received = collector.metric("spanledger_items_received_total")
+        stored = collector.metric("spanledger_items_stored_total")
+        known = collector.metric("spanledger_items_duplicate_total")
+        assert (received, stored + known) == (6, 6)
+        assert collector.stop() == 0
+
+
+def test_two_collectors_on_one_server_each_sent_every_span_and_one_killed(
+    serve: Callable[..., Collector], tmp_path: Path
+) -> None:
+    bodies = [body(3) for _ in range(12)]
+    with running(tmp_path / "server") as server:
+        first = serve(server.dsn, "first").wait_ready()
+        second = serve(server.dsn, "second").wait_ready()
+        for number, sent in enumerate(bodies):
+            if number == 5:
+                second.process.kill()
+                second.process.wait()
+                second = serve(server.dsn, "second")  # takes spans before it has the ledger
+            if number % 4 == 0:
+                server.fault(insert=1)
+            for collector in (first, second):
+                assert collector.post(sent)[0] == 200
+        second.wait_ready()
+        for collector in (first, second):
+            collector.wait_calls(36)
+            for _ in range(200):
+                if collector.metric("spanledger_items_pending") == 0:
+                    break
+                collector.sleep(0.05)
+            assert collector.metric("spanledger_items_pending") == 0
+        assert totals(first) == totals(second) == (36, 36 * COST)
+        assert [collector.stop() for collector in (first, second)] == [0, 0]
