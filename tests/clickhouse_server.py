@@ -112,8 +112,9 @@ class Handler(BaseHTTPRequestHandler):
                 Faults.cut_inserts -= 1
                 self.close_connection = True
                 self.connection.close()
-                return None
-            return self._answer(200, b"")
+                return
+            self._answer(200, b"")
+            return
         parameters = {
             name.removeprefix("param_"): Parameter(value)
             for name, value in fields.items()

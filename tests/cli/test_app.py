@@ -56,8 +56,12 @@ def test_a_file_that_is_not_there_is_an_error_of_ours() -> None:
     assert "/nowhere/at/all.yaml" in wrong
 
 
-def test_an_open_listener_is_warned_about_and_no_error() -> None:
-    code, told, wrong = run("check-config", "--set", "web.listen=0.0.0.0:8080")
+def test_an_open_listener_is_an_error_until_it_is_called_insecure() -> None:
+    open_to_others = ("check-config", "--set", "web.listen=0.0.0.0:8080")
+    code, told, wrong = run(*open_to_others)
+    assert (code, told) == (2, "")
+    assert "--insecure" in wrong
+    code, told, wrong = run(*open_to_others, "--insecure")
     assert (code, told) == (0, "The configuration is valid\n")
     assert wrong.startswith("warning: web.listen = 0.0.0.0:8080")
 

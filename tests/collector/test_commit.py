@@ -9,7 +9,15 @@ import pytest
 from fakes import MemoryJournal, Meters, unpriced
 from otlp_requests import Record, Span, chat, claude_request, logs, request
 
-from spanledger.collector.commit import Accepted, Busy, Committer, Outcome, Refused, Request
+from spanledger.collector.commit import (
+    Accepted,
+    Busy,
+    Committer,
+    Outcome,
+    Refused,
+    Request,
+    Rules,
+)
 from spanledger.collector.journal import JournalBroken, JournalFull
 from spanledger.ledger import dialects
 from spanledger.ledger.otlp import Body
@@ -25,25 +33,25 @@ class Bench:
         self.journal = MemoryJournal()
         self.meters = Meters()
         self.broken: list[str] = []
-        bounds: dict[str, Any] = {
-            "inflight_bytes_max": 10**6,
-            "spans_max": 1_000,
-            "price": unpriced,
-        } | more
+        bounds: dict[str, Any] = {"inflight_bytes_max": 10**6, "spans_max": 1_000} | more
+        price = bounds.pop("price", unpriced)
         self.committer = Committer(
             self.journal,
-            lambda spans: dialects.normalise(spans, "acme"),
-            keys=dialects.attribute_keys(),
+            Rules(dialects.attribute_keys(), dialects.normalise, price),
             meters=self.meters,
             on_broken=self.broken.append,
             **bounds,
         )
 
     def submit(
-        self, body: bytes, transport: str = "grpc", signal: Signal = Signal.TRACES
+        self,
+        body: bytes,
+        transport: str = "grpc",
+        signal: Signal = Signal.TRACES,
+        tenant: str = "acme",
     ) -> "queue.Queue[Outcome]":
         answers: queue.Queue[Outcome] = queue.Queue()
-        self.committer.submit(Request(Body(body, signal=signal), transport, answers.put))
+        self.committer.submit(Request(Body(body, signal=signal), transport, tenant, answers.put))
         return answers
 
     def outcome(self, body: bytes) -> Outcome:
@@ -63,6 +71,31 @@ def test_an_accepted_request_is_in_the_journal(bench: Bench) -> None:
     span = chat()
     assert bench.outcome(request([span]).SerializeToString()) == Accepted()
     assert bench.journal.span_ids == [span.span_id]
+
+
+def test_calls_are_of_the_tenant_of_their_own_request() -> None:
+    bench = Bench()
+    answers = [
+        bench.submit(request([chat()]).SerializeToString(), tenant=tenant)
+        for tenant in ("acme", "globex", "acme")
+    ]
+    bench.committer.start()  # one group
+    assert [each.get(timeout=10) for each in answers] == [Accepted()] * 3
+    bench.committer.close(10)
+    (batch,) = bench.journal.batches
+    assert batch.column("tenant").to_pylist() == ["acme", "globex", "acme"]
+
+
+def test_other_rules_hold_from_the_next_group_on(bench: Bench) -> None:
+    def priced_by_nobody(calls: pl.DataFrame) -> pl.DataFrame:
+        return unpriced(calls).with_columns(pl.lit("other").alias("price_book"))
+
+    assert bench.outcome(GOOD) == Accepted()
+    keys = dialects.attribute_keys()
+    bench.committer.use(Rules(keys, dialects.normalise, priced_by_nobody))
+    assert bench.outcome(GOOD) == Accepted()
+    books = [batch.column("price_book").to_pylist() for batch in bench.journal.batches]
+    assert books[1] == ["other"] != books[0]
 
 
 def test_no_outcome_is_given_before_the_journal_has_it(bench: Bench) -> None:

@@ -33,6 +33,11 @@ PROTOBUF = {"content-type": "application/x-protobuf"}
 JSON = {"content-type": "application/json"}
 
 
+def who(authorization: str | None) -> str | None:
+    """One sender is known; without a header everybody is."""
+    return {None: "acme", "Bearer s3cret": "globex"}.get(authorization)
+
+
 class Taker:
     """Answers every request with one outcome and keeps it."""
 
@@ -50,7 +55,7 @@ class Taker:
 
 def http(outcome: Outcome = Accepted()) -> tuple[TestClient, Taker, Meters]:  # noqa: B008 - frozen
     taker, meters = Taker(outcome), Meters()
-    app = receiver_http.create_app(taker, meters, body_bytes_max=BODY_BYTES_MAX)
+    app = receiver_http.create_app(taker, meters, who, body_bytes_max=BODY_BYTES_MAX)
     return TestClient(app), taker, meters
 
 
@@ -64,6 +69,18 @@ def test_http_takes_protobuf_and_json_plain_and_gzip() -> None:
     assert [taken.body.is_json for taken in taker.requests] == [False, False, True, True]
     assert [taken.body.data for taken in taker.requests] == [BODY] * 2 + [as_json(MESSAGE)] * 2
     assert meters.counts == {"request http accepted": 4, "acknowledged": 4}
+
+
+@pytest.mark.parametrize("signal", ["traces", "logs"])
+def test_http_tells_a_stranger_so_and_takes_nothing(signal: str) -> None:
+    client, taker, meters = http()
+    for known, status in (("Bearer s3cret", 200), ("Bearer other", 401)):
+        headers = {**PROTOBUF, "authorization": known}
+        answer = client.post(f"/v1/{signal}", content=b"", headers=headers)
+        assert answer.status_code == status
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert [taken.tenant for taken in taker.requests] == ["globex"]
+    assert meters.counts["request http unauthenticated"] == 1
 
 
 def test_http_answers_in_the_encoding_of_the_request() -> None:
@@ -145,7 +162,7 @@ def test_http_takes_and_ignores_metrics() -> None:
 @asynccontextmanager
 async def grpc_export(outcome: Outcome) -> AsyncIterator[tuple[Any, Taker, Meters]]:
     taker, meters = Taker(outcome), Meters()
-    server = receiver_grpc.create_server(taker, meters, body_bytes_max=BODY_BYTES_MAX)
+    server = receiver_grpc.create_server(taker, meters, who, body_bytes_max=BODY_BYTES_MAX)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
@@ -170,6 +187,19 @@ def test_grpc_hands_on_the_bytes_and_answers_with_the_outcome(compression: Any) 
         assert ExportTraceServiceResponse.FromString(answer) == ExportTraceServiceResponse()
         assert [taken.body.data for taken in taker.requests] == [BODY]
         assert meters.counts == {"request grpc accepted": 1, "acknowledged": 1}
+
+    over_grpc(Accepted(), use)
+
+
+def test_grpc_tells_a_stranger_so_and_takes_nothing() -> None:
+    async def use(channel: Any, taker: Taker, meters: Meters) -> None:
+        export = channel.unary_unary(EXPORT)
+        await export(BODY, timeout=10, metadata=(("authorization", "Bearer s3cret"),))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await export(BODY, timeout=10, metadata=(("authorization", "Bearer other"),))
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert [taken.tenant for taken in taker.requests] == ["globex"]
+        assert meters.counts["request grpc unauthenticated"] == 1
 
     over_grpc(Accepted(), use)
 

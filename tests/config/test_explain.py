@@ -18,10 +18,42 @@ def wrong() -> Any:
     return wrong
 
 
-def test_a_sql_listener_for_everyone_has_to_say_who_may_ask(wrong: Any) -> None:
-    (problem,) = wrong("sql.listen=0.0.0.0:8123")
-    assert (problem.key, problem.value) == ("sql.listen", "0.0.0.0:8123")
-    assert "sql.users is empty" in problem.wrong
+@pytest.mark.parametrize(
+    ("key", "guard"),
+    [
+        ("sql.listen", "sql.users=[{name: grafana, password: s3cret}]"),
+        ("web.listen", "auth.tokens=[{name: a, token: abcdef0123456789, may: [read]}]"),
+        ("otlp.grpc.listen", "auth.tokens=[{name: a, token: abcdef0123456789}]"),
+        ("otlp.http.listen", "auth.tokens=[{name: a, token: abcdef0123456789}]"),
+    ],
+)
+def test_a_listener_for_everyone_has_to_ask_who_is_there(wrong: Any, key: str, guard: str) -> None:
+    (problem,) = wrong(f"{key}=0.0.0.0:9999")
+    assert (problem.key, problem.value) == (key, "0.0.0.0:9999")
+    assert "asks nobody who they are" in problem.wrong
+    assert "--insecure" in problem.hint
+    for way in (guard, "insecure=true"):
+        load(None, [f"{key}=0.0.0.0:9999", way], environ={})
+
+
+def test_a_ca_for_senders_guards_what_they_send_to() -> None:
+    files = "tls={cert_file: a.pem, key_file: b.pem, client_ca_file: c.pem}"
+    load(None, ["otlp.grpc.listen=0.0.0.0:9999", files], environ={})
+
+
+@pytest.mark.parametrize("half", ["cert_file: a", "key_file: a", "client_ca_file: a"])
+def test_half_a_certificate_is_refused(wrong: Any, half: str) -> None:
+    (problem,) = wrong(f"tls={{{half}}}")
+    assert problem.key in {"tls.cert_file", "tls.key_file"}
+
+
+@pytest.mark.parametrize(
+    "token", ["short", "with a space in it", "t\u00f6ken-t\u00f6ken-t\u00f6ken"]
+)
+def test_what_is_no_token_is_refused_and_not_shown(wrong: Any, token: str) -> None:
+    (problem,) = wrong(f"auth.tokens=[{{name: a, token: {token}}}]")
+    assert problem.key == "auth.tokens[0].token"
+    assert token not in str(problem)
 
 
 def test_two_users_of_one_name_are_refused_and_no_password_is_shown(wrong: Any) -> None:

@@ -303,7 +303,7 @@ def test_two_budgets_of_one_name_are_told_apart_from_other_faults(wrong: Any) ->
 
 
 def test_listeners_on_one_port_are_refused(wrong: Any) -> None:
-    (problem,) = wrong("", "web.listen=0.0.0.0:4317")
+    (problem,) = wrong("", "web.listen=0.0.0.0:4317", "insecure=true")
     assert problem.key == "web.listen"
     assert "otlp.grpc.listen = 127.0.0.1:4317" in problem.wrong
 
@@ -366,7 +366,7 @@ def test_every_override_makes_the_round_trip(pairs: list[tuple[str, Any]]) -> No
     overrides = [
         f"{key}={json.dumps(value, ensure_ascii=False).replace('$', '$$')}" for key, value in pairs
     ]
-    config = load(None, overrides, environ={})
+    config = load(None, [*overrides, "insecure=true"], environ={})
     expected = dict(pairs)
     for key, value in expected.items():
         found = value_at(config, key)

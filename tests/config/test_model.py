@@ -27,7 +27,7 @@ def test_every_default_stands_written_in_the_shipped_file() -> None:
         return {leaf for key, inner in value.items() for leaf in leaves(inner, (*above, key))}
 
     written = leaves(yaml.safe_load(SHIPPED.read_text()))
-    in_lists = {("budgets",), ("sql", "users")}
+    in_lists = {("auth", "tokens"), ("budgets",), ("sql", "users")}
     known = {path for path, field in fields() if field.description and path[:-1] not in in_lists}
     assert written == known
 
@@ -66,17 +66,19 @@ def test_the_defaults_need_no_second_look() -> None:
 
 def test_a_listener_that_others_can_reach_is_warned_about() -> None:
     open_to_others = ["otlp.grpc.listen=0.0.0.0:4317", "sql.listen=[::]:1"]
-    passwordless = 'sql.users=[{name: default, password: ""}]'
-    grpc, sql = warnings(load(None, [*open_to_others, passwordless], environ={}))
+    grpc, sql = warnings(load(None, [*open_to_others, "insecure=true"], environ={}))
     assert "otlp.grpc.listen = 0.0.0.0:4317" in grpc
     assert "write to" in grpc
     assert "sql.listen = [::]:1" in sql
     assert "read the ledger" in sql
 
 
-def test_a_listener_that_asks_everyone_for_a_password_is_not_warned_about() -> None:
-    users = "sql.users=[{name: grafana, password: secret}]"
-    assert warnings(load(None, ["sql.listen=0.0.0.0:8123", users], environ={})) == ()
+def test_a_password_in_the_clear_is_warned_about() -> None:
+    asked = ["sql.listen=0.0.0.0:8123", "sql.users=[{name: grafana, password: secret}]"]
+    (warning,) = warnings(load(None, asked, environ={}))
+    assert "in the clear" in warning
+    files = "tls={cert_file: a.pem, key_file: b.pem}"
+    assert warnings(load(None, [*asked, files], environ={})) == ()
 
 
 def test_the_example_of_a_user_in_the_shipped_file_names_every_key_and_is_valid(

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import urllib.error
@@ -22,7 +23,17 @@ STOP_SECONDS_MAX = 10  # what the service promises
 class Collector:
     """`spanledger serve` and what it said."""
 
-    def __init__(self, data_dir: Path, *options: str, **listeners: str) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *options: str,
+        tls: ssl.SSLContext | None = None,
+        token: str = "",
+        **listeners: str,
+    ) -> None:
+        """Start it. ``tls``: how to reach its listeners, ``token``: what to show to them."""
+        self.tls = tls
+        self._headers = {"authorization": f"Bearer {token}"} if token else {}
         command = [sys.executable, "-m", "spanledger", "serve", "--data-dir", str(data_dir)]
         for key in LISTENERS.values():
             address = listeners.get(key.replace(".", "_"), "127.0.0.1:0")
@@ -53,19 +64,26 @@ class Collector:
     def get(
         self, listener: str, path: str, headers: Mapping[str, str] | None = None
     ) -> tuple[int, str]:
-        url = f"http://{self.addresses[listener]}{path}"
-        return _fetch(urllib.request.Request(url, headers=dict(headers or {})))
+        shown = {**self._headers, **(headers or {})}
+        url = self.url(listener) + path
+        return _fetch(urllib.request.Request(url, headers=shown), self.tls)  # noqa: S310 - http(s)
+
+    def url(self, listener: str) -> str:
+        return f"http{'s' if self.tls else ''}://{self.addresses[listener]}"
 
     def post(
-        self, body: bytes, content_type: str = "application/x-protobuf", path: str = "/v1/traces"
+        self,
+        body: bytes,
+        content_type: str = "application/x-protobuf",
+        path: str = "/v1/traces",
+        more: Mapping[str, str] | None = None,
     ) -> tuple[int, bytes]:
-        url = f"http://{self.addresses['OTLP/HTTP']}{path}"
-        headers = {"content-type": content_type}
+        url = self.url("OTLP/HTTP") + path
+        headers = {**self._headers, "content-type": content_type, **(more or {})}
+        request = urllib.request.Request(url, body, headers)  # noqa: S310 - to http(s) only
         try:
-            with urllib.request.urlopen(
-                urllib.request.Request(url, body, headers), timeout=10
-            ) as r:
-                return r.status, r.read()
+            with urllib.request.urlopen(request, timeout=10, context=self.tls) as answer:  # noqa: S310
+                return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
 
@@ -124,9 +142,9 @@ def conserved(collector: Collector) -> bool:
     return collector.metric("spanledger_items_received_total") == ended + pending
 
 
-def _fetch(request: urllib.request.Request) -> tuple[int, str]:
+def _fetch(request: urllib.request.Request, tls: ssl.SSLContext | None) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - loopback
+        with urllib.request.urlopen(request, timeout=10, context=tls) as answer:  # noqa: S310 - loopback
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

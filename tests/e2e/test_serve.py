@@ -6,6 +6,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import clickhouse_connect
 import pytest
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.slow
 def serve(tmp_path: Path) -> Iterator[Callable[..., Collector]]:
     started: list[Collector] = []
 
-    def start(*options: str, data: str = "data", **listeners: str) -> Collector:
+    def start(*options: str, data: str = "data", **listeners: Any) -> Collector:
         started.append(Collector(tmp_path / data, *options, **listeners))
         return started[-1]
 

@@ -28,17 +28,25 @@ _PAGE_HEADERS: Final = {
 }
 
 
-def create_app(meters: Meters, not_ready: Callable[[], Sequence[str]]) -> Starlette:
+def create_app(
+    meters: Meters,
+    not_ready: Callable[[], Sequence[str]],
+    may_read: Callable[[str | None], bool] = lambda _authorization: True,
+) -> Starlette:
     """The ASGI application of the web listener.
 
     Args:
         meters: what ``/metrics`` shows.
         not_ready: names what is still being waited for; empty when all is well.
+        may_read: whether a header ``Authorization`` opens ``/metrics``; health is open to all.
     """
     page = files("spanledger.api").joinpath("index.html").read_text(encoding="utf-8")
 
     def metrics(request: Request) -> Response:
         # A plain function: it runs on a worker thread, for thousands of series take a while.
+        if not may_read(request.headers.get("authorization")):
+            told = {"www-authenticate": 'Bearer realm="spanledger"', **_FRESH}
+            return PlainTextResponse("a token that may read is needed\n", 401, headers=told)
         encode, content_type = _encoder(request.headers.get("accept", ""))
         # Not as media_type, to which a text response would add a second charset.
         return Response(encode(meters.registry), headers={"content-type": content_type, **_FRESH})

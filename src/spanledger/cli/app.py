@@ -39,6 +39,14 @@ Overrides = Annotated[
 ]
 
 
+Insecure = Annotated[
+    bool,
+    typer.Option(
+        "--insecure", help="Listen beyond this machine without asking who is there; see insecure."
+    ),
+]
+
+
 class _Group(TyperGroup):
     """Shows an error of ours as what it is: a message to a person."""
 
@@ -61,13 +69,19 @@ app = typer.Typer(
 
 @app.command()
 def serve(
-    config_file: ConfigFile = None, data_dir: DataDir = None, overrides: Overrides = None
+    config_file: ConfigFile = None,
+    data_dir: DataDir = None,
+    overrides: Overrides = None,
+    insecure: Insecure = False,
 ) -> None:
-    """Run the collector until it is told to stop."""
+    """Run the collector until it is told to stop; SIGHUP reads the configuration anew."""
     from spanledger.cli import logs  # noqa: PLC0415 - help must not load the collector
     from spanledger.config import warnings  # noqa: PLC0415 - likewise
 
-    config = _load(config_file, data_dir, overrides)
+    def load() -> "Config":
+        return _load(config_file, data_dir, overrides, insecure=insecure)
+
+    config = load()
     logs.set_up(config.log.level, config.log.format)
     for warning in warnings(config):
         logs.logger.warning("%s", warning)
@@ -75,17 +89,20 @@ def serve(
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     from spanledger.collector import service  # noqa: PLC0415 - likewise, and after GRPC_VERBOSITY
 
-    raise typer.Exit(service.serve(config))
+    raise typer.Exit(service.serve(config, load))
 
 
 @app.command("check-config")
 def check_config(
-    config_file: ConfigFile = None, data_dir: DataDir = None, overrides: Overrides = None
+    config_file: ConfigFile = None,
+    data_dir: DataDir = None,
+    overrides: Overrides = None,
+    insecure: Insecure = False,
 ) -> None:
     """Tell all that is wrong with a configuration, without running it."""
     from spanledger.config import warnings  # noqa: PLC0415 - help must not load the collector
 
-    config = _load(config_file, data_dir, overrides)
+    config = _load(config_file, data_dir, overrides, insecure=insecure)
     for warning in warnings(config):
         typer.echo(f"warning: {warning}", err=True)
     typer.echo(f"{config_file or 'The configuration'} is valid")
@@ -126,10 +143,14 @@ def version() -> None:
     typer.echo(f"spanledger {__version__}")
 
 
-def _load(config_file: Path | None, data_dir: str | None, overrides: list[str] | None) -> "Config":
+def _load(
+    config_file: Path | None, data_dir: str | None, overrides: list[str] | None, *, insecure: bool
+) -> "Config":
     from spanledger import config  # noqa: PLC0415 - help must not load it
 
     pairs = list(overrides or ())
+    if insecure:
+        pairs.append("insecure=true")
     if data_dir is not None:
         # Quoted: a directory may be called 2024 or ${x}, and is meant as it stands.
         text = data_dir.replace("$", "$$").replace("'", "''")

@@ -63,7 +63,17 @@ class Request:
 
     body: Body
     transport: str  # "grpc" | "http"
+    tenant: str  # of the sender's credential
     answer: Answer
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How bodies become entries; replaced as a whole when the configuration is reloaded."""
+
+    keys: AttributeKeys  # the attributes to read
+    normalise: Callable[[pl.DataFrame, Sequence[str]], Normalised]  # batch, tenant of each request
+    price: Callable[[pl.DataFrame], pl.DataFrame]  # a CALLS frame to an ENTRIES frame
 
 
 class Journal(Protocol):
@@ -87,9 +97,7 @@ class Committer:
     def __init__(
         self,
         journal: Journal,
-        normalise: Callable[[pl.DataFrame], Normalised],
-        price: Callable[[pl.DataFrame], pl.DataFrame],
-        keys: AttributeKeys,
+        rules: Rules,
         meters: Meters,
         *,
         inflight_bytes_max: int,
@@ -100,19 +108,15 @@ class Committer:
 
         Args:
             journal: where entries are made durable.
-            normalise: turns a span batch into calls.
-            price: turns a CALLS frame into an ENTRIES frame.
-            keys: the attributes to read.
+            rules: how bodies become entries.
             meters: told of every item.
             inflight_bytes_max: bytes of bodies admitted and not yet answered.
             spans_max: spans in one request.
             on_broken: hears that the disk failed and nothing can be acknowledged any more.
         """
         self._journal = journal
-        self._price = price
-        self._keys = keys
+        self._rules = rules
         self._meters = meters
-        self._normalise = normalise
         self._inflight_bytes_max = inflight_bytes_max
         self._spans_max = spans_max
         self._on_broken = on_broken
@@ -140,6 +144,10 @@ class Committer:
                 self._changed.notify()
         if refusal is not None:
             request.answer(refusal)
+
+    def use(self, rules: Rules) -> None:
+        """Take other rules, from the next group on."""
+        self._rules = rules
 
     def close(self, timeout_s: float) -> None:
         """Take nothing more, commit what waits, stop the thread."""
@@ -186,11 +194,12 @@ class Committer:
             return [Refused("unprocessable")]
 
     def _commit_together(self, group: Sequence[Request]) -> list[Outcome]:
+        rules = self._rules
         bodies = [request.body for request in group]
-        decoded = decode(bodies, self._keys, spans_max=self._spans_max)
-        normalised = self._normalise(decoded.spans)
+        decoded = decode(bodies, rules.keys, spans_max=self._spans_max)
+        normalised = rules.normalise(decoded.spans, [request.tenant for request in group])
         if normalised.calls.height:
-            self._journal.append(entries_to_arrow(self._price(normalised.calls)))
+            self._journal.append(entries_to_arrow(rules.price(normalised.calls)))
         self._count(group, decoded.spans, normalised)
         rejected: dict[int, dict[str, int]] = {}
         for index, reason, spans in normalised.rejects.iter_rows():

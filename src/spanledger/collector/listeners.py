@@ -7,9 +7,11 @@ Promises: a taken port is one clear sentence at start, never a server that silen
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Generator
 from typing import Final
 
+import grpc
 import uvicorn
 from grpc import aio
 from starlette.types import ASGIApp
@@ -34,12 +36,17 @@ def bind(key: str, address: Address) -> socket.socket:
         raise _taken(key, address, error) from None
 
 
-def bind_grpc(server: aio.Server, key: str, address: Address) -> Address:
+def bind_grpc(
+    server: aio.Server, key: str, address: Address, credentials: grpc.ServerCredentials | None
+) -> Address:
     """Bind a gRPC server and say where; gRPC's own error names neither port nor cause."""
     with bind(key, address):
         pass
     try:
-        port = server.add_insecure_port(str(address))
+        if credentials is None:
+            port = server.add_insecure_port(str(address))
+        else:
+            port = server.add_secure_port(str(address), credentials)
     except RuntimeError as error:
         raise _taken(key, address, error) from None
     return Address(address.host, port)
@@ -56,21 +63,25 @@ def _taken(key: str, address: Address, error: Exception) -> StartupError:
 class HttpServer:
     """One ASGI application on one socket."""
 
-    def __init__(self, app: ASGIApp, bound: socket.socket) -> None:
+    def __init__(
+        self, app: ASGIApp, bound: socket.socket, tls: ssl.SSLContext | None = None
+    ) -> None:
         host, port = bound.getsockname()[:2]
         self.address = Address(host, port)
         self._socket = bound
-        self._server = _QuietServer(
-            uvicorn.Config(
-                app,
-                access_log=False,
-                log_config=None,
-                lifespan="off",
-                server_header=False,
-                timeout_keep_alive=_KEEP_ALIVE_S,
-                timeout_graceful_shutdown=5,
-            )
+        config = uvicorn.Config(
+            app,
+            access_log=False,
+            log_config=None,
+            lifespan="off",
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=5,
         )
+        config.load()
+        # A context that is ours, so that its certificate can be renewed while it serves.
+        config.ssl = tls
+        self._server = _QuietServer(config)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:

@@ -11,6 +11,7 @@ negative, which a counter cannot say. The gauges of spend and budgets say what t
 
 import re
 import threading
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Context, Decimal, Inexact
@@ -65,7 +66,7 @@ _BY_NAME: Final = (COST, TOKENS, CALLS, UNPRICED)
 _TRANSPORTS: Final = ("grpc", "http")
 # Entries that this process found in its journal at start, acknowledged by the one before it.
 JOURNAL: Final = "journal"
-_OUTCOMES: Final = ("accepted", "partial", "refused", "busy")
+_OUTCOMES: Final = ("accepted", "partial", "refused", "unauthenticated", "busy")
 
 OTHER: Final = "other"
 _FREE_LABELS: Final = frozenset({"service", "environment", "provider", "model", "operation"})
@@ -128,6 +129,7 @@ class Meters:
         self._spend: Mapping[str, Decimal] = {}
         self._budgets: Sequence[BudgetStatus] = ()
         self._refreshed_at: float | None = None
+        self._config_loaded: tuple[bool, float] = (True, time.time())
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
@@ -164,6 +166,11 @@ class Meters:
     def store_up(self, *, up: bool) -> None:
         """Note whether the store answers; it counts as down until somebody says otherwise."""
         self._store_up = up
+
+    def config_loaded(self, *, successful: bool) -> None:
+        """Note the result of the last attempt to read the configuration anew."""
+        at = time.time() if successful else self._config_loaded[1]
+        self._config_loaded = successful, at
 
     def stored(self, entries: pl.DataFrame) -> None:
         """Count what the store committed: an ENTRIES frame, of which charges count."""
@@ -259,6 +266,17 @@ class Meters:
             yield family
         yield GaugeMetricFamily(
             "spanledger_store_up", "Whether the store answers.", value=float(self._store_up)
+        )
+        successful, loaded_at = self._config_loaded
+        yield GaugeMetricFamily(
+            "spanledger_config_last_reload_successful",
+            "Whether the configuration in use is the one last asked for.",
+            value=float(successful),
+        )
+        yield GaugeMetricFamily(
+            "spanledger_config_last_reload_success_timestamp_seconds",
+            "When the configuration in use was read, in seconds since 1970.",
+            value=loaded_at,
         )
         yield InfoMetricFamily(
             "spanledger_build", "Version of the collector.", {"version": __version__}

@@ -15,6 +15,7 @@ import grpc
 from grpc import aio
 
 from spanledger.collector import responses
+from spanledger.collector.auth import HEADER
 from spanledger.collector.commit import Outcome, Request
 from spanledger.ledger.otlp import Body
 from spanledger.ledger.otlp_wire import Signal
@@ -29,6 +30,8 @@ _IGNORED: Final = f"{_SERVICE}.metrics.v1.MetricsService/Export"
 _STREAMS_MAX: Final = 1_024
 
 Submit = Callable[[Request], None]
+# The tenant of a sender by the header Authorization; None for a stranger.
+Who = Callable[[str | None], str | None]
 
 
 class Meters(Protocol):
@@ -38,7 +41,7 @@ class Meters(Protocol):
     def acknowledged(self, seconds: float) -> None: ...
 
 
-async def outcome_of(submit: Submit, body: Body, transport: str) -> Outcome:
+async def outcome_of(submit: Submit, body: Body, transport: str, tenant: str) -> Outcome:
     """Submit a body and wait for what the commit thread makes of it."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Outcome] = loop.create_future()
@@ -50,14 +53,15 @@ async def outcome_of(submit: Submit, body: Body, transport: str) -> Outcome:
     def answer(outcome: Outcome) -> None:
         loop.call_soon_threadsafe(settle, outcome)
 
-    submit(Request(body, transport, answer))
+    submit(Request(body, transport, tenant, answer))
     return await future
 
 
 class _Handler(grpc.GenericRpcHandler):
-    def __init__(self, submit: Submit, meters: Meters) -> None:
+    def __init__(self, submit: Submit, meters: Meters, who: Who) -> None:
         self._submit = submit
         self._meters = meters
+        self._who = who
 
     def service(
         self, details: grpc.HandlerCallDetails
@@ -72,8 +76,13 @@ class _Handler(grpc.GenericRpcHandler):
         self, signal: Signal, data: bytes, context: aio.ServicerContext[bytes, bytes]
     ) -> bytes:
         started = time.perf_counter()
-        body = Body(data, signal=signal)
-        answer = responses.answer(await outcome_of(self._submit, body, "grpc"), signal)
+        shown = dict(context.invocation_metadata() or ()).get(HEADER)
+        tenant = self._who(shown if isinstance(shown, str) else None)
+        if tenant is None:
+            answer = responses.stranger()
+        else:
+            body = Body(data, signal=signal)
+            answer = responses.answer(await outcome_of(self._submit, body, "grpc", tenant), signal)
         self._meters.request("grpc", answer.kind)
         self._meters.acknowledged(time.perf_counter() - started)
         if answer.grpc_code is grpc.StatusCode.OK:
@@ -89,10 +98,10 @@ async def _ignore(_body: bytes, _context: aio.ServicerContext[bytes, bytes]) -> 
     return b""
 
 
-def create_server(submit: Submit, meters: Meters, *, body_bytes_max: int) -> aio.Server:
+def create_server(submit: Submit, meters: Meters, who: Who, *, body_bytes_max: int) -> aio.Server:
     """A server without a port; the caller binds and starts it."""
     return aio.server(
-        handlers=[_Handler(submit, meters)],
+        handlers=[_Handler(submit, meters, who)],
         options=[
             ("grpc.max_receive_message_length", body_bytes_max),
             ("grpc.max_concurrent_streams", _STREAMS_MAX),

@@ -16,33 +16,38 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from spanledger.collector import responses
-from spanledger.collector.receiver_grpc import Meters, Submit, outcome_of
+from spanledger.collector.auth import HEADER
+from spanledger.collector.receiver_grpc import Meters, Submit, Who, outcome_of
 from spanledger.ledger.otlp import Body
 from spanledger.ledger.otlp_wire import Signal
 
 _PROTOBUF: Final = "application/x-protobuf"
 _JSON: Final = "application/json"
-_RETRY_AFTER: Final = {"retry-after": "2"}  # whole seconds; see responses.RETRY_AFTER_S
+_HEADERS: Final = {
+    401: {"www-authenticate": 'Bearer realm="spanledger"'},
+    503: {"retry-after": "2"},  # whole seconds; see responses.RETRY_AFTER_S
+}
 
 
 class _Unreadable(Exception):  # noqa: N818 - reads as what it is
-    """The body cannot be read; carries the reason and the HTTP status."""
+    """The body is not read to its end; carries what to answer."""
 
-    def __init__(self, reason: str, http_status: int) -> None:
-        super().__init__(reason)
-        self.answer = responses.refusal(reason, http_status)
+    def __init__(self, answer: responses.Answer) -> None:
+        super().__init__(answer.text)
+        self.answer = answer
 
 
-def create_app(submit: Submit, meters: Meters, *, body_bytes_max: int) -> Starlette:
+def create_app(submit: Submit, meters: Meters, who: Who, *, body_bytes_max: int) -> Starlette:
     """The ASGI application of the OTLP/HTTP listener."""
 
     async def export(request: Request, signal: Signal) -> Response:
         started = time.perf_counter()
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         try:
+            tenant = _known(who(request.headers.get(HEADER)))
             data = await _body(request, content_type, body_bytes_max)
             body = Body(data, is_json=content_type == _JSON, signal=signal)
-            answer = responses.answer(await outcome_of(submit, body, "http"), signal)
+            answer = responses.answer(await outcome_of(submit, body, "http", tenant), signal)
         except _Unreadable as unreadable:
             answer = unreadable.answer
         meters.request("http", answer.kind)
@@ -51,7 +56,7 @@ def create_app(submit: Submit, meters: Meters, *, body_bytes_max: int) -> Starle
         return Response(
             answer.encoded(as_json=as_json),
             answer.http_status,
-            headers=_RETRY_AFTER if answer.http_status == 503 else None,
+            headers=_HEADERS.get(answer.http_status),
             media_type=_JSON if as_json else _PROTOBUF,
         )
 
@@ -71,10 +76,10 @@ async def _ignore(request: Request) -> Response:
 
 async def _body(request: Request, content_type: str, body_bytes_max: int) -> bytes:
     if content_type not in {_PROTOBUF, _JSON}:
-        raise _Unreadable(f"content-type must be {_PROTOBUF} or {_JSON}", 415)
+        raise _refused(f"content-type must be {_PROTOBUF} or {_JSON}", 415)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"identity", "gzip", ""}:
-        raise _Unreadable("content-encoding must be gzip or absent", 415)
+        raise _refused("content-encoding must be gzip or absent", 415)
     received = bytearray()
     try:
         async for chunk in request.stream():
@@ -82,7 +87,7 @@ async def _body(request: Request, content_type: str, body_bytes_max: int) -> byt
             if len(received) > body_bytes_max:
                 raise _too_large(body_bytes_max)
     except ClientDisconnect:
-        raise _Unreadable("the sender closed the connection", 400) from None
+        raise _refused("the sender closed the connection", 400) from None
     return _gunzip(bytes(received), body_bytes_max) if encoding == "gzip" else bytes(received)
 
 
@@ -92,16 +97,27 @@ def _gunzip(data: bytes, body_bytes_max: int) -> bytes:
     try:
         plain = inflater.decompress(data, body_bytes_max + 1)
     except zlib.error:
-        raise _Unreadable("the body is no gzip", 400) from None
+        raise _refused("the body is no gzip", 400) from None
     if len(plain) > body_bytes_max:
         raise _too_large(body_bytes_max)
     if not inflater.eof:
-        raise _Unreadable("the gzip body is cut short", 400)
+        raise _refused("the gzip body is cut short", 400)
     return plain
 
 
+def _known(tenant: str | None) -> str:
+    """Refuse a stranger before the body is read: it costs nothing."""
+    if tenant is None:
+        raise _Unreadable(responses.stranger())
+    return tenant
+
+
+def _refused(reason: str, http_status: int) -> _Unreadable:
+    return _Unreadable(responses.refusal(reason, http_status))
+
+
 def _too_large(body_bytes_max: int) -> _Unreadable:
-    return _Unreadable(
+    return _refused(
         f"the body is larger than {body_bytes_max} bytes; send smaller batches "
         "or raise otlp.body_bytes_max",
         413,

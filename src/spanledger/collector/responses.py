@@ -40,6 +40,9 @@ _BUSY: Final[Mapping[str, str]] = {
 }
 
 
+KINDS: Final = ("accepted", "partial", "refused", "unauthenticated", "busy")
+
+
 @dataclass(frozen=True)
 class Answer:
     """An outcome in the words of both protocols."""
@@ -47,7 +50,7 @@ class Answer:
     message: Message  # the response of the signal where accepted, else google.rpc.Status
     grpc_code: grpc.StatusCode
     http_status: int
-    kind: str  # "accepted" | "partial" | "refused" | "busy": the label of the request counter
+    kind: str  # the label of the request counter, one of KINDS
 
     @property
     def text(self) -> str:
@@ -91,6 +94,13 @@ def refusal(reason: str, http_status: int) -> Answer:
     """A request that was not even submitted: too large, of an unknown encoding, no protobuf."""
     code = grpc.StatusCode.INVALID_ARGUMENT
     return Answer(Status(code=code.value[0], message=reason), code, http_status, "refused")
+
+
+def stranger() -> Answer:
+    """A sender without a token that we know."""
+    reason = "no valid token: send the header 'Authorization: Bearer TOKEN', see auth.tokens"
+    code = grpc.StatusCode.UNAUTHENTICATED
+    return Answer(Status(code=code.value[0], message=reason), code, 401, "unauthenticated")
 
 
 _RETRY: Final = RetryInfo(

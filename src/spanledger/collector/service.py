@@ -11,7 +11,6 @@ import contextlib
 import gc
 import logging
 import signal
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -27,12 +26,10 @@ from spanledger.collector.commit import Committer
 from spanledger.collector.journal import Journal
 from spanledger.collector.listeners import HttpServer, bind, bind_grpc
 from spanledger.collector.metrics import JOURNAL, Meters
+from spanledger.collector.settings import certificates, gate, needs_restart, rules, taken_over
 from spanledger.collector.writer import DeadLetters, Writer
 from spanledger.config import Address, Config
-from spanledger.errors import StartupError
-from spanledger.ledger import dialects
-from spanledger.ledger.catalog import PriceBook
-from spanledger.ledger.pricing import price
+from spanledger.errors import SpanledgerError, StartupError
 from spanledger.ledger.schema import ENTRIES_ARROW
 from spanledger.store.client import Store
 from spanledger.store.errors import StoreUnavailable
@@ -54,13 +51,17 @@ EXIT_OK: Final = 0
 EXIT_DISK_FAILED: Final = 74  # EX_IOERR of sysexits.h
 
 
-def serve(config: Config) -> int:
+def serve(config: Config, load: Callable[[], Config]) -> int:
     """Run the collector until it is told to stop; returns the exit code.
+
+    Args:
+        config: what to begin with.
+        load: reads the configuration anew, at SIGHUP.
 
     Raises:
         StartupError: a port is taken, or another process owns the data directory.
     """
-    return asyncio.run(Service(config).run())
+    return asyncio.run(Service(config, load).run())
 
 
 def open_the_store(config: Config) -> Store:
@@ -82,8 +83,16 @@ def open_the_store(config: Config) -> Store:
 class Service:
     """A collector: its parts, in the order in which they start; they end in the other."""
 
-    def __init__(self, config: Config, open_store: Callable[[Config], Store] | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        load: Callable[[], Config],
+        open_store: Callable[[Config], Store] | None = None,
+    ) -> None:
         self._config = config
+        self._load = load
+        self._gate = gate(config)
+        self._certificates = certificates(config)
         self._open_store = open_store or open_the_store
         self._meters = Meters(config.metrics.series_max)
         self._sql = Deferred("the store is being opened")
@@ -106,6 +115,9 @@ class Service:
         with self._open_journal() as journal:
             self._meters.received(JOURNAL, journal.pending_rows)
             committer = self._committer(journal, disk_failed)
+            loop.add_signal_handler(
+                signal.SIGHUP, lambda: loop.create_task(self._reload(committer))
+            )
             # The price book is half a million objects that live for ever; walked again and again
             # by the garbage collector, they took a third of all CPU time under load (measured).
             gc.collect()
@@ -138,25 +150,33 @@ class Service:
         return journal
 
     def _committer(self, journal: Journal, on_broken: Callable[[str], None]) -> Committer:
-        attributes = self._config.attributes
-        own = tuple(attributes.columns.items())
-        asked = [*attributes.allow, *(name for _, names in own for name in names)]
-        if content := dialects.content_names(asked):
-            raise StartupError(
-                f"attributes: {', '.join(content)}: content is never kept",
-                hint="Remove these names; parameters, ids and tags of your own may be kept",
-            )
-        book = PriceBook.bundled()
         return Committer(
             journal,
-            lambda spans: dialects.normalise(spans, self._config.tenant, own),
-            lambda calls: price(calls, book, known_at_ns=time.time_ns()),
-            dialects.attribute_keys(attributes.allow, own),
+            rules(self._config),
             self._meters,
             inflight_bytes_max=self._config.otlp.inflight_bytes_max,
             spans_max=self._config.otlp.spans_max,
             on_broken=on_broken,
         )
+
+    async def _reload(self, committer: Committer) -> None:
+        """Take a changed configuration into use; one that is wrong leaves all as it was."""
+        try:
+            config = await asyncio.to_thread(self._load)
+            new_rules = await asyncio.to_thread(rules, config)
+        except SpanledgerError as error:
+            _log.error("the configuration in use stays, the new one is wrong: %s", error)
+            self._meters.config_loaded(successful=False)
+            return
+        waiting = needs_restart(self._config, config)
+        if waiting:
+            _log.warning("these take effect at the next start: %s", ", ".join(waiting))
+        self._gate = gate(config)
+        committer.use(new_rules)
+        self._config = taken_over(self._config, config)
+        renewed = self._certificates.renew() if self._certificates else None
+        self._meters.config_loaded(successful=renewed is not False)
+        _log.info("the configuration was read anew")
 
     @contextlib.asynccontextmanager
     async def _listening(self, committer: Committer) -> AsyncIterator[None]:
@@ -164,23 +184,36 @@ class Service:
         config = self._config
         bytes_max = config.otlp.body_bytes_max
         grpc_server = receiver_grpc.create_server(
-            committer.submit, self._meters, body_bytes_max=bytes_max
+            committer.submit, self._meters, self._writer_tenant, body_bytes_max=bytes_max
         )
         http_app = receiver_http.create_app(
-            committer.submit, self._meters, body_bytes_max=bytes_max
+            committer.submit, self._meters, self._writer_tenant, body_bytes_max=bytes_max
         )
-        web_app = create_web_app(self._meters, self._not_ready)
+        web_app = create_web_app(self._meters, self._not_ready, self._may_read)
+        tls = self._certificates
         addresses = {
-            "OTLP/gRPC": bind_grpc(grpc_server, "otlp.grpc.listen", config.otlp.grpc.listen)
+            "OTLP/gRPC": bind_grpc(
+                grpc_server,
+                "otlp.grpc.listen",
+                config.otlp.grpc.listen,
+                tls.for_grpc() if tls else None,
+            )
         }
         servers = []
         with contextlib.ExitStack() as bound:
-            for name, key, address, app in (
-                ("OTLP/HTTP", "otlp.http.listen", config.otlp.http.listen, http_app),
-                ("web", "web.listen", config.web.listen, web_app),
-                ("SQL", "sql.listen", config.sql.listen, self._sql),
+            secured = tls.for_http if tls else None
+            for name, key, address, app, context in (
+                (
+                    "OTLP/HTTP",
+                    "otlp.http.listen",
+                    config.otlp.http.listen,
+                    http_app,
+                    tls.for_otlp_http if tls else None,
+                ),
+                ("web", "web.listen", config.web.listen, web_app, secured),
+                ("SQL", "sql.listen", config.sql.listen, self._sql, secured),
             ):
-                servers.append(HttpServer(app, bound.enter_context(bind(key, address))))
+                servers.append(HttpServer(app, bound.enter_context(bind(key, address)), context))
                 addresses[name] = servers[-1].address
             bound.pop_all()
         await grpc_server.start()
@@ -218,6 +251,8 @@ class Service:
         _log.info("ready: the ledger is open")
         while not asked.is_set():
             await asyncio.to_thread(self._refresh, store)
+            if self._certificates is not None:
+                await asyncio.to_thread(self._certificates.renew)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asked.wait(), config.metrics.refresh_seconds)
 
@@ -247,6 +282,12 @@ class Service:
             _log.warning("cannot read the gauges from the ledger: %s", unavailable)
         else:
             self._meters.refresh(windows, budgets, now.timestamp())
+
+    def _writer_tenant(self, authorization: str | None) -> str | None:
+        return self._gate.tenant(authorization, "write")
+
+    def _may_read(self, authorization: str | None) -> bool:
+        return self._gate.tenant(authorization, "read") is not None
 
     def _not_ready(self) -> Sequence[str]:
         return () if self._store is not None else ("store",)

@@ -57,7 +57,10 @@ def problem(detail: ErrorDetails, read: Document) -> Problem:
         return _at(path, read, value, "has no value", "Give it one, or remove the key")
     if kind == "extra_forbidden":
         return _at(path, read, "", "is no key of spanledger", _nearest(path))
-    if field is not None and (field.annotation is Secret or Dsn in get_args(field.annotation)):
+    if field is not None and (
+        Secret in (field.annotation, *get_args(field.annotation))
+        or Dsn in get_args(field.annotation)
+    ):
         value = ""
     error = detail.get("ctx", {}).get("error")
     if isinstance(error, WrongValueError):
@@ -74,7 +77,9 @@ def between_keys(config: Config, read: Document) -> list[Problem]:
     problems = [
         *_double_names(read, ("budgets",), "budget"),
         *_double_names(read, ("sql", "users"), "user"),
+        *_double_names(read, ("auth", "tokens"), "token"),
         *_nobody_asked(config, read),
+        *_half_a_certificate(config, read),
         *_no_server(config, read),
     ]
     listeners = list(model.listeners(config).items())
@@ -96,16 +101,38 @@ def between_keys(config: Config, read: Document) -> list[Problem]:
     return problems
 
 
+_GUARDS: Final = {
+    "otlp": "Add auth.tokens with a token each, or tls.client_ca_file",
+    "web": "Add auth.tokens with one that may read",
+    "sql": "Add sql.users with a name and a password each",
+}
+
+
 def _nobody_asked(config: Config, read: Document) -> list[Problem]:
-    address = config.sql.listen
-    if config.sql.users or address.is_loopback:
+    if config.insecure:
         return []
-    wrong = "can be reached from other machines, and sql.users is empty"
-    hint = (
-        "Add sql.users with a name and a password each, or listen on 127.0.0.1; where something "
-        'else guards the port: [{name: default, password: ""}]'
-    )
-    return [_at(("sql", "listen"), read, str(address), wrong, hint)]
+    return [
+        _at(
+            tuple(key.split(".")),
+            read,
+            str(address),
+            "can be reached from other machines and asks nobody who they are",
+            f"{_GUARDS[key.split('.')[0]]}; or listen on 127.0.0.1; where something else guards"
+            " the port, start with --insecure",
+        )
+        for key, address in model.unguarded(config).items()
+    ]
+
+
+def _half_a_certificate(config: Config, read: Document) -> list[Problem]:
+    tls = config.tls
+    if (tls.cert_file is None) == (tls.key_file is None) and (
+        tls.cert_file is not None or tls.client_ca_file is None
+    ):
+        return []
+    missing = "cert_file" if tls.cert_file is None else "key_file"
+    hint = "A certificate takes both tls.cert_file and tls.key_file"
+    return [_at(("tls", missing), read, "", "is missing", hint)]
 
 
 def _no_server(config: Config, read: Document) -> list[Problem]:

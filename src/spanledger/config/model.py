@@ -10,7 +10,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 from pydantic.fields import FieldInfo
 
 from spanledger.config.values import Address, Dsn, Secret, WrongValueError
@@ -25,6 +32,20 @@ Name = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,128}$
 AttributeName = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,256}$")]
 
 
+# A token of fewer characters can be guessed; 22 are 128 random bits in base64.
+_TOKEN_CHARS_MIN: Final = 16
+
+
+def _long_enough(token: Secret) -> Secret:
+    text = token.reveal()
+    if len(text) < _TOKEN_CHARS_MIN or not text.isascii() or not text.isprintable() or " " in text:
+        raise WrongValueError(
+            f"is no token: {_TOKEN_CHARS_MIN} or more printable ASCII characters without spaces",
+            "Make one: python -c 'import secrets; print(secrets.token_urlsafe())'",
+        )
+    return token
+
+
 def _count(default: int, low: int, high: int, about: str) -> Any:
     # Strict, because lax pydantic takes `true` for 1.
     return Field(default=default, ge=low, le=high, strict=True, description=about)
@@ -32,6 +53,40 @@ def _count(default: int, low: int, high: int, about: str) -> Any:
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Token(_Section):
+    """One of ``auth.tokens``: a sender or a reader."""
+
+    name: Name = Field(description="a name of its own, to tell tokens apart")
+    token: Annotated[Secret, AfterValidator(_long_enough)] = Field(
+        description="the token itself, best as ${env:NAME}"
+    )
+    tenant: Name | None = Field(
+        default=None, description="whose calls come with it; the tenant above without it"
+    )
+    may: tuple[Literal["write", "read"], ...] = Field(
+        default=("write",), min_length=1, description="write: send calls; read: scrape /metrics"
+    )
+
+
+class Auth(_Section):
+    """``auth``: who may send calls and read metrics."""
+
+    # Each token is compared with each request's, in constant time.
+    tokens: tuple[Token, ...] = Field(
+        default=(), max_length=1_000, description="bearer tokens; without any, nobody is asked"
+    )
+
+
+class Tls(_Section):
+    """``tls``: one certificate for all listeners."""
+
+    cert_file: Path | None = Field(default=None, description="PEM file of the certificate chain")
+    key_file: Path | None = Field(default=None, description="PEM file of its key, no password")
+    client_ca_file: Path | None = Field(
+        default=None, description="PEM file of the CA whose certificates OTLP senders must show"
+    )
 
 
 class OtlpGrpc(_Section):
@@ -256,6 +311,13 @@ class Config(_Section):
         default=Path("./spanledger-data"), description="where journal and ledger are kept"
     )
     tenant: Name = Field(default="default", description="whose calls these are")
+    insecure: bool = Field(
+        default=False,
+        strict=True,
+        description="listen beyond this machine without asking who is there",
+    )
+    auth: Auth = Auth()
+    tls: Tls = Tls()
     otlp: Otlp = Otlp()
     web: Web = Web()
     sql: Sql = Sql()
@@ -297,16 +359,39 @@ def listeners(config: Config) -> dict[str, Address]:
     }
 
 
+def unguarded(config: Config) -> dict[str, Address]:
+    """The listeners that other machines can reach and that ask nobody who they are."""
+    rights = {right for token in config.auth.tokens for right in token.may}
+    writers_known = "write" in rights or config.tls.client_ca_file is not None
+    guarded = {
+        "otlp.grpc.listen": writers_known,
+        "otlp.http.listen": writers_known,
+        "web.listen": "read" in rights,
+        "sql.listen": bool(config.sql.users)
+        and all(user.password.reveal() for user in config.sql.users),
+    }
+    return {
+        key: address
+        for key, address in listeners(config).items()
+        if not (address.is_loopback or guarded[key])
+    }
+
+
 def warnings(config: Config) -> tuple[str, ...]:
     """What is allowed but deserves a second look, one sentence each."""
-    open_to_others = {
-        key: address for key, address in listeners(config).items() if not address.is_loopback
-    }
-    if config.sql.users and all(user.password.reveal() for user in config.sql.users):
-        open_to_others.pop("sql.listen", None)
-    return tuple(
-        f"{key} = {address} can be reached from other machines and asks for no password: whoever "
-        f"reaches it can {'write to' if key.startswith('otlp.') else 'read'} the ledger. Listen on "
-        f"127.0.0.1, or let only trusted machines through the firewall."
-        for key, address in open_to_others.items()
+    return (
+        *(
+            f"{key} = {address} can be reached from other machines and asks for no password: "
+            f"whoever reaches it can {'write to' if key.startswith('otlp.') else 'read'} the "
+            f"ledger. Listen on 127.0.0.1, or let only trusted machines through the firewall."
+            for key, address in unguarded(config).items()
+        ),
+        *(
+            f"{key} = {address}: tokens and passwords cross the network in the clear. Set "
+            f"tls.cert_file and tls.key_file, or put a proxy with TLS in front."
+            for key, address in listeners(config).items()
+            if config.tls.cert_file is None
+            and not address.is_loopback
+            and key not in unguarded(config)
+        ),
     )

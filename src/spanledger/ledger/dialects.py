@@ -96,8 +96,16 @@ def _parts(name: str) -> tuple[str, str, str]:
     return name, "", ""
 
 
-def normalise(spans: pl.DataFrame, tenant: str, own: Own = ()) -> Normalised:
-    """Turn a span batch of ``otlp.decode`` into calls; every item is accounted for."""
+def normalise(spans: pl.DataFrame, tenant: str | Sequence[str], own: Own = ()) -> Normalised:
+    """Turn a span batch of ``otlp.decode`` into calls; every item is accounted for.
+
+    ``tenant``: of all of them, or one of each request, from the credential it came with.
+    """
+    whose = (
+        pl.lit(tenant)
+        if isinstance(tenant, str)
+        else pl.lit(pl.Series(tenant, dtype=pl.String)).gather("request")
+    )
     spans, not_calls = dialect_logs.as_spans(spans)
     facts = (
         spans.lazy()
@@ -120,7 +128,7 @@ def normalise(spans: pl.DataFrame, tenant: str, own: Own = ()) -> Normalised:
             .group_by("request", pl.col("reject").alias("reason"))
             .agg(pl.len().alias("spans"))
         )
-    canonical = calls.lazy().with_columns(pl.lit(tenant).alias("tenant"))
+    canonical = calls.lazy().with_columns(whose.alias("tenant"))
     for step in CANONICAL:
         canonical = canonical.with_columns(step)
     return Normalised(
