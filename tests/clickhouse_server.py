@@ -112,8 +112,8 @@ class Handler(BaseHTTPRequestHandler):
                 Faults.cut_inserts -= 1
                 self.close_connection = True
                 self.connection.close()
-                return
-            self._answer(200, b"")
+            else:
+                self._answer(200, b"")
             return
         parameters = {
             name.removeprefix("param_"): Parameter(value)
