@@ -4,7 +4,9 @@ The server is a stand-in over the embedded engine in another process: no ClickHo
 age is in Debian's archive.
 """
 
+import base64
 import itertools
+import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -21,6 +23,8 @@ from spanledger.store.client import Store
 from spanledger.store.errors import BadRows, StoreUnavailable
 from spanledger.store.server import Server
 from spanledger.store.sql_http import create_app
+
+pytestmark = pytest.mark.slow
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 _numbers = itertools.count(1)
@@ -162,6 +166,24 @@ def test_times_are_in_utc_whatever_the_server_thinks(store: Store) -> None:
         )
     ).to_pylist()
     assert rows == [{"t": "2026-11-01 12:00:00.000000000", "z": "UTC"}]
+
+
+def test_an_embedded_ledger_is_copied_as_the_manual_says(
+    server: Server, store: Store, tmp_path: Path
+) -> None:
+    embedded = Store.open_embedded(tmp_path / "ledger")
+    facts = {"customer": "moved", "attributes": [{"key": "a", "value": "b"}]}
+    embedded.insert(entries(*(entry(next(_numbers), **facts) for _ in range(3))))
+    days = "SELECT * FROM entries WHERE toDate(start_time) = '2026-11-01' FORMAT Arrow"
+    with TestClient(create_app(embedded, Bounds())) as http:
+        rows = http.post("/", content=days).content
+    embedded.close()
+    url = f"http://{server.host}:{server.port}/?query=INSERT+INTO+spanledger.entries+FORMAT+Arrow"
+    login = base64.b64encode(f"{server.username}:{server.password}".encode()).decode()
+    for _ in range(2):
+        insert = urllib.request.Request(url, rows, {"Authorization": f"Basic {login}"})
+        urllib.request.urlopen(insert, timeout=30).close()  # noqa: S310 - likewise loopback
+    assert calls_of(store, "moved") == (3, Decimal("0.75"))
 
 
 def test_a_data_directory_of_the_stand_in_may_be_taken_over(tmp_path: Path) -> None:

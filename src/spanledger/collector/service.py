@@ -77,7 +77,7 @@ def open_the_store(config: Config) -> Store:
     server = Server(
         dsn.host, dsn.port, dsn.username, dsn.password.reveal(), dsn.secure, dsn.ca_cert
     )
-    return Store.open_server(server)
+    return Store.open_server(server, config.store.cluster)
 
 
 class Service:

@@ -30,6 +30,7 @@ from spanledger.store.known import known
 from spanledger.store.migrations import DATABASE, migrate, query, released, views
 from spanledger.store.server import Server
 from spanledger.store.session import Connect, Session, Settings, embedded
+from spanledger.store.shape import ALONE, Shape
 
 _MIB: Final = 1024 * 1024
 
@@ -88,7 +89,7 @@ DIMENSIONS: Final = (
 class Store:
     """An open ledger."""
 
-    def __init__(self, connect: Connect) -> None:
+    def __init__(self, connect: Connect, shape: Shape = ALONE) -> None:
         """``connect`` opens a client with the given settings; ``open_embedded`` has the usual one.
 
         Raises:
@@ -96,6 +97,7 @@ class Store:
             StoreUnavailable: the engine does not answer.
         """
         self._connect = connect
+        self._shape = shape
         self._name = f"spanledger {uuid.uuid4()}"
         self._sessions: list[Session] = []
         self._stopping = Session(lambda: self._connect({}, None))
@@ -124,21 +126,21 @@ class Store:
             ) from error
 
     @classmethod
-    def open_server(cls, server: Server) -> Self:
-        """Open or make the ledger on a ClickHouse server.
+    def open_server(cls, server: Server, cluster: str = "") -> Self:
+        """Open or make the ledger on a ClickHouse server, or on the whole cluster of this name.
 
         Raises:
             StartupError: another version's schema, or the server is too old.
             StoreUnavailable: it does not answer; try again.
         """
         server.check()
-        return cls(server.connector())
+        return cls(server.connector(), Shape(cluster))
 
     def _prepare(self) -> None:
         # The database may not exist yet, so this handle is none of ours.
         session = Session(lambda: self._connect({}, None))
         try:
-            session.run(lambda client: migrate(client, released(), views()))
+            session.run(lambda client: migrate(client, released(), views(), self._shape))
             # Ours are opened before this one is closed: with its last handle the engine ends.
             for ours in self._sessions:
                 ours.run(lambda client: client.command("SELECT 1"))

@@ -5,12 +5,13 @@ migration that was released is never edited (its digest is kept and compared). O
 short is run again from its start, so every statement of one has to bear that. Views hold no data
 and are made anew at every start. Never deletes a column or a row.
 
-In a file, statements end with a semicolon at the end of a line.
+In a file, statements end with a semicolon at the end of a line; ``shape.py`` has the marks for what
+is different on a cluster. A migration's digest is that of its text in a single engine.
 """
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final
@@ -18,21 +19,23 @@ from typing import Final
 from clickhouse_connect.driver.client import Client
 
 from spanledger.errors import StartupError
+from spanledger.store.shape import ALONE, Shape
 
 DATABASE: Final = "spanledger"
 
 _SQL: Final = files("spanledger.store").joinpath("sql")
 _LOG: Final = """
-CREATE TABLE IF NOT EXISTS spanledger.schema_migrations
+CREATE TABLE IF NOT EXISTS spanledger.schema_migrations{on_cluster}
 (
     number UInt32,
     name String,
     sha256 String,
     applied_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
 )
-ENGINE = MergeTree
+ENGINE = {replicated}MergeTree({everywhere schema_migrations})
 ORDER BY number
 """
+_DATABASE: Final = f"CREATE DATABASE IF NOT EXISTS {DATABASE}{{on_cluster}}"
 _LOGGED: Final = """
 INSERT INTO spanledger.schema_migrations (number, name, sha256)
 SELECT {number:UInt32}, {name:String}, {sha256:String}
@@ -52,7 +55,13 @@ class Migration:
 
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(self.text.encode()).hexdigest()
+        return hashlib.sha256(ALONE.render(self.text).encode()).hexdigest()
+
+    def statements(self, shape: Shape) -> Iterator[str]:
+        """What is to be run, in order."""
+        for statement in re.split(r";[ \t]*\n", shape.render(self.text) + "\n"):
+            if statement.strip():
+                yield statement
 
 
 def released() -> Sequence[Migration]:
@@ -66,6 +75,12 @@ def views() -> Sequence[Migration]:
     return _scripts(*(f"views/{entry.name}" for entry in directory.iterdir()))
 
 
+def distributed() -> Sequence[Migration]:
+    """The whole tables of a cluster, made anew at every start as they hold no data."""
+    directory = _SQL.joinpath("cluster")
+    return _scripts(*(f"cluster/{entry.name}" for entry in directory.iterdir()))
+
+
 def query(name: str) -> str:
     """The text of ``sql/queries/<name>.sql``.
 
@@ -77,14 +92,19 @@ def query(name: str) -> str:
     return _SQL.joinpath("queries", f"{name}.sql").read_text(encoding="utf-8")
 
 
-def migrate(client: Client, migrations: Sequence[Migration], views: Sequence[Migration]) -> None:
+def migrate(
+    client: Client,
+    migrations: Sequence[Migration],
+    views: Sequence[Migration],
+    shape: Shape = ALONE,
+) -> None:
     """Bring the ledger up to date.
 
     Raises:
         StartupError: a newer version wrote it, or a released migration was changed.
     """
-    client.command(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
-    client.command(_LOG)
+    for text in (_DATABASE, _LOG):
+        client.command(shape.render(text))
     applied = {
         int(number): str(digest)
         for number, digest in client.query(
@@ -104,7 +124,7 @@ def migrate(client: Client, migrations: Sequence[Migration], views: Sequence[Mig
                 hint="Put the released file back; a change of the schema is a new migration",
             )
         if migration.number not in applied:
-            _run(client, migration)
+            _run(client, migration, shape)
             client.command(
                 _LOGGED,
                 parameters={
@@ -113,14 +133,13 @@ def migrate(client: Client, migrations: Sequence[Migration], views: Sequence[Mig
                     "sha256": migration.sha256,
                 },
             )
-    for view in views:
-        _run(client, view)
+    for script in (*(distributed() if shape.cluster else ()), *views):
+        _run(client, script, shape)
 
 
-def _run(client: Client, script: Migration) -> None:
-    for statement in re.split(r";[ \t]*\n", script.text + "\n"):
-        if statement.strip():
-            client.command(statement)
+def _run(client: Client, script: Migration, shape: Shape) -> None:
+    for statement in script.statements(shape):
+        client.command(statement)
 
 
 def _scripts(*names: str) -> Sequence[Migration]:

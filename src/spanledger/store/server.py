@@ -31,6 +31,7 @@ _CLUSTER: Final[Settings] = {
     "insert_distributed_one_random_shard": 0,
     "load_balancing": "in_order",  # ask the replica that was written to
     "prefer_localhost_replica": 1,
+    "distributed_product_mode": "local",  # what is joined by span lies on the same shard
     "skip_unavailable_shards": 0,  # a part of the ledger is no answer
     "distributed_ddl_task_timeout": 180,
     "distributed_ddl_output_mode": "throw",

@@ -6,7 +6,7 @@
 -- of the key because a retry carries the same one; being first after the tenant it keeps parts
 -- apart in time, which is what makes FINAL, `known` and every range of time quick.
 
-CREATE TABLE IF NOT EXISTS spanledger.entries
+CREATE TABLE IF NOT EXISTS spanledger.entries{local}{on_cluster}
 (
     kind LowCardinality(String),
     run LowCardinality(String),
@@ -95,7 +95,7 @@ CREATE TABLE IF NOT EXISTS spanledger.entries
         AND ifNull(cost_high_usd, 0) BETWEEN -1000000000 AND 1000000000
         AND ifNull(list_cost_usd, 0) BETWEEN -1000000000 AND 1000000000
 )
-ENGINE = ReplacingMergeTree(version)
+ENGINE = {replicated}ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(start_time)
 PRIMARY KEY (tenant, start_time)
 ORDER BY (tenant, start_time, trace_id, span_id, kind, run, leg);

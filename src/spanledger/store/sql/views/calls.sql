@@ -5,7 +5,7 @@
 -- span key (tenant, start_time, trace_id, span_id) and add their differences to the charge.
 -- cost_usd is NULL where the call is unpriced, never 0: a plain sum() then skips it.
 
-CREATE OR REPLACE VIEW spanledger.calls AS
+CREATE OR REPLACE VIEW spanledger.calls{on_cluster} AS
 SELECT
     lower(hex(charge.trace_id)) AS trace_id,
     lower(hex(charge.span_id)) AS span_id,
