@@ -150,10 +150,10 @@ class Sql(_Section):
     )
     query_seconds_max: int = _count(30, 1, 3_600, "longest time a query may run, in seconds")
     result_rows_max: int = _count(1_000_000, 1, 100_000_000, "most rows in one answer")
-    # The answer is copied about five times on its way out, outside the engine's own limit.
-    result_bytes_max: int = _count(64 * _MIB, _KIB, _GIB, "largest answer, in bytes")
+    # The answer is copied about three times on its way out, outside the engine's own limit.
+    result_bytes_max: int = _count(32 * _MIB, _KIB, _GIB, "largest answer, in bytes")
     memory_bytes_max: int = _count(
-        256 * _MIB, 16 * _MIB, 1_024 * _GIB, "most memory a query may take, in bytes"
+        192 * _MIB, 16 * _MIB, 1_024 * _GIB, "most memory a query may take, in bytes"
     )
     # Times the memory of one, this is what SQL may take of the process.
     concurrent_queries_max: int = _count(2, 1, 64, "most queries at work at the same time")

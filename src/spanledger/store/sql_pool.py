@@ -9,8 +9,11 @@ takes next to nothing however long it is when written (100 MB passed a bound of 
 counts against the query's memory, measured: so that is the hard bound, and the length is compared
 once more before an answer leaves.
 
-All lanes together may take ``concurrent_queries_max`` times ``memory_bytes_max``: by default half a
-GiB, so that the process stays below one. Sorting and grouping that need more go to disk.
+All lanes together may take ``concurrent_queries_max`` times ``memory_bytes_max``, by default 384 MiB.
+Measured on a collector that had stored 20,000 spans (0.63 GiB): after queries that failed for want
+of memory, two at a time, 0.9 GiB; after answers of 61 MB that were refused when they were written,
+1.2 GiB. Of usual questions on 1 M calls all find room in 192 MiB, some none in 128, if grouping and
+sorting go to disk from a quarter of it on.
 """
 
 import os
@@ -212,8 +215,8 @@ def _settings(bounds: Bounds) -> Settings:
         "max_execution_time": bounds.query_seconds_max,
         "timeout_overflow_mode": "throw",
         "max_memory_usage": bounds.memory_bytes_max,
-        "max_bytes_before_external_group_by": bounds.memory_bytes_max // 2,
-        "max_bytes_before_external_sort": bounds.memory_bytes_max // 2,
+        "max_bytes_before_external_group_by": bounds.memory_bytes_max // 4,
+        "max_bytes_before_external_sort": bounds.memory_bytes_max // 4,
         "max_result_rows": bounds.result_rows_max,
         "max_result_bytes": bounds.result_bytes_max,
         # Ingestion keeps a core: one query takes half of them at most.
