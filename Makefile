@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-once test lint types fast slow bench constraints clean
+.PHONY: help install demo demo-once test lint types fast slow bench conformance constraints clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ slow: $(INSTALLED) ## the tests with real servers
 bench: $(INSTALLED) ## the figures of the README
 	@$(BIN)/python benchmarks/ingest.py
 
+conformance: $(INSTALLED) ## ask every price library the same questions; the first time installs them
+	@$(BIN)/python conformance/run.py
+
 constraints: ## write constraints.txt anew from a fresh environment
 	@rm -rf $(VENV)-constraints && $(PYTHON) -m venv $(VENV)-constraints
 	@$(VENV)-constraints/bin/pip install --quiet --editable '.[dev,google,bedrock]'
@@ -56,4 +59,4 @@ constraints: ## write constraints.txt anew from a fresh environment
 	@rm -rf $(VENV)-constraints
 
 clean: ## remove the environment and caches
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .conformance .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
