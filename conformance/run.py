@@ -1,6 +1,6 @@
 """The scoreboard: every vector, asked of every library.
 
-    python conformance/run.py [--only spanledger litellm ...] [--json | --markdown] [--cache DIR]
+    python conformance/run.py [--only spanledger litellm ...] [--json | --markdown | --into FILE]
 
 Makes an environment for each library the first time (exact versions, under .conformance/), asks
 it every vector, and prints what it got right, what it got wrong without a word, and where it
@@ -10,9 +10,11 @@ gave no answer. Every wrong answer is listed.
 import argparse
 import json
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import document
 import environments
 from environments import ADAPTERS, CACHE
 from judge import KINDS, PASSED, RULES, Verdict, count, judge, load_vectors
@@ -34,6 +36,11 @@ WIDTH = 150
 def label(adapter: str) -> str:
     """A library and its release."""
     return f"{adapter} {environments.version(adapter)}".strip()
+
+
+def text(total: Decimal) -> str:
+    """Without zeros that say nothing."""
+    return format(total.normalize(), "f") if total else "0"
 
 
 def totals(verdicts: Sequence[Verdict]) -> list[list[str]]:
@@ -68,7 +75,7 @@ def wrong_answers(verdicts: Sequence[Verdict]) -> list[list[str]]:
             verdict.adapter,
             verdict.vector["id"],
             verdict.vector["expected_total_usd"] or "none",
-            verdict.given or "",
+            text(Decimal(verdict.given)) if verdict.given else "",
             "; ".join(filter(None, (verdict.told, verdict.vector["note"]))),
         ]
         for verdict in verdicts
@@ -85,10 +92,10 @@ def unanswered(verdicts: Sequence[Verdict], adapter: str) -> list[list[str]]:
     ]
 
 
-def tables(verdicts: Sequence[Verdict]) -> list[tuple[str, list[str], list[list[str]]]]:
-    """(title, headings, rows) of all that is shown."""
+def tables(verdicts: Sequence[Verdict]) -> list[document.Table]:
+    """All that is shown."""
     vectors = len({verdict.vector["id"] for verdict in verdicts})
-    shown = [
+    shown: list[document.Table] = [
         (f"{vectors} vectors", ["library", *HEADINGS.values()], totals(verdicts)),
         ("right / silently wrong / no figure, by rule", *by_rule(verdicts)),
         (
@@ -113,16 +120,6 @@ def print_tables(verdicts: Sequence[Verdict]) -> None:
         for row in rows:
             table.add_row(*row)
         console.print(table)
-
-
-def print_markdown(verdicts: Sequence[Verdict]) -> None:
-    for title, headings, rows in tables(verdicts):
-        print(f"**{title}**\n")
-        print(f"| {' | '.join(headings)} |")
-        print(f"|{'---|' * len(headings)}")
-        for row in rows:
-            print(f"| {' | '.join(cell.replace('|', ' ') for cell in row)} |")
-        print()
 
 
 def as_json(verdicts: Sequence[Verdict]) -> dict[str, Any]:
@@ -155,6 +152,7 @@ def main() -> None:
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="all verdicts as JSON")
     shape.add_argument("--markdown", action="store_true", help="tables for a document")
+    shape.add_argument("--into", type=Path, help="the document to put the tables into")
     options = parser.parse_args()
     vectors = load_vectors()
     verdicts: list[Verdict] = []
@@ -169,7 +167,9 @@ def main() -> None:
     if options.json:
         print(json.dumps(as_json(verdicts), indent=1))
     elif options.markdown:
-        print_markdown(verdicts)
+        print(document.markdown(tables(verdicts)))
+    elif options.into:
+        document.replace(options.into, "scoreboard", document.markdown(tables(verdicts)))
     else:
         print_tables(verdicts)
 
