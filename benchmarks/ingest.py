@@ -1,243 +1,151 @@
 """Sustained ingest of a real collector: durable, priced and queryable, the sender beside it.
 
     python benchmarks/ingest.py [--seconds 10] [--spans-per-request 512,1] [--content-bytes 0]
+    python benchmarks/ingest.py --peer phoenix [--install-peer] [--seconds 10] [--into FILE]
 
 Starts `spanledger serve` on a fresh directory, sends OTLP/gRPC with several requests in flight for
 a bounded time, waits until every acknowledged span can be queried, and prints spans a second, CPU
 time a span (all threads of the collector, from /proc), acknowledgement times, resident memory and
 journal bytes a row. Loopback only; ends by itself.
+
+With ``--peer`` four loads are put on both, one after the other: 512 spans a request, one span a
+request, 512 spans with 8 kB of content each (over OTLP/HTTP: the peer's gRPC refuses more than
+4 MB), and one client that sends 1,000 spans a second, ten a request. The peer acknowledges into
+memory, so what counts is what it has persisted, and how long after.
 """
 
 import argparse
 import asyncio
-import os
-import re
-import secrets
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import clickhouse_connect
-import grpc
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from ingest_load import Load, Sent, run
+from ingest_targets import Collector, Phoenix, Target, cpu_seconds, directory_bytes, resident_mb
 from rich.console import Console
 from rich.table import Table
 
-EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-5-mini", "gpt-4.1", "o3")
-DRAIN_SECONDS_MAX = 120
-# In flight: many small requests make a group, few large ones keep the pipe full.
-IN_FLIGHT = {1: 64, 64: 32, 512: 16}
+sys.path.insert(0, str(Path(__file__).parents[1] / "conformance"))  # a folder, not a package
+
+import document
+import environments
+
+HERE = Path(__file__).parent
+# The peer may have 20,000 spans in memory when the load ends, and persists some hundred a second.
+DRAIN_SECONDS_MAX = 300
+COUNT_SECONDS = 0.5
+PEER_LOADS = (
+    Load(512),
+    Load(1),
+    Load(512, content_bytes=8_192, wire="http"),
+    Load(10, rate=1_000),
+)
+HEADINGS = (
+    "server", "load", "in flight", "acknowledged/s", "persisted/s", "requests/s", "busy",
+    "CPU µs/span", "ack p50 ms", "ack p99 ms", "drain s", "peak MB", "disk B/span",
+    "journal B/span",
+)  # fmt: skip
 
 
-@dataclass
+@dataclass(frozen=True)
 class Result:
-    spans_per_request: int
-    content_bytes: int
-    sent: int = 0
-    seconds: float = 0.0
-    drained_seconds: float = 0.0
-    cpu_us_per_span: float = 0.0
-    resident_mb: float = 0.0
-    journal_bytes_per_row: float = 0.0
-    acks_ms: list[float] = field(default_factory=list)
+    """What one load did to one server."""
+
+    server: str
+    load: Load
+    sent: Sent
+    drained_seconds: float
+    cpu_us_per_span: float
+    resident_mb: float
+    disk_bytes_per_span: float
+    journal_bytes_per_span: float | None
 
 
-def template(spans: int, content_bytes: int) -> ExportTraceServiceRequest:
-    """A request of realistic calls: 16 attributes a span, one in four with cached tokens."""
-    message = ExportTraceServiceRequest()
-    resource_spans = message.resource_spans.add()
-    for key, value in (("service.name", "shop"), ("deployment.environment.name", "prod")):
-        resource_spans.resource.attributes.add(key=key).value.string_value = value
-    scope_spans = resource_spans.scope_spans.add()
-    scope_spans.scope.name = "opentelemetry.instrumentation.genai.openai"
-    scope_spans.scope.version = "1.3b0"
-    for number in range(spans):
-        span = scope_spans.spans.add(name="chat", kind=3)
-        model = MODELS[number % len(MODELS)]
-        texts = {
-            "gen_ai.operation.name": "chat",
-            "gen_ai.provider.name": "openai",
-            "gen_ai.request.model": model,
-            "gen_ai.response.model": model,
-            "gen_ai.response.id": f"chatcmpl-{secrets.token_hex(12)}",
-            "server.address": "api.openai.com",
-            "user.id": f"user-{number % 97}",
-            "spanledger.customer": f"customer-{number % 13}",
-            "spanledger.feature": f"feature-{number % 7}",
-            "gen_ai.conversation.id": f"conversation-{number % 211}",
-        }
-        if content_bytes:
-            texts["gen_ai.input.messages"] = "x" * content_bytes
-        for key, text in texts.items():
-            span.attributes.add(key=key).value.string_value = text
-        counts = {
-            "gen_ai.usage.input_tokens": 1_000 + number,
-            "gen_ai.usage.output_tokens": 100 + number % 50,
-            "gen_ai.usage.cache_read.input_tokens": 512 if number % 4 == 0 else 0,
-            "gen_ai.usage.reasoning.output_tokens": 0,
-            "gen_ai.request.max_tokens": 4_096,
-        }
-        for key, count in counts.items():
-            span.attributes.add(key=key).value.int_value = count
-        span.attributes.add(key="gen_ai.request.temperature").value.double_value = 0.7
-    return message
-
-
-def fresh(message: ExportTraceServiceRequest) -> bytes:
-    """The same calls as new spans: new ids, now."""
-    spans = message.resource_spans[0].scope_spans[0].spans
-    ids = secrets.token_bytes(24 * len(spans))
-    now = time.time_ns()
-    for index, span in enumerate(spans):
-        span.trace_id = ids[24 * index : 24 * index + 16]
-        span.span_id = ids[24 * index + 16 : 24 * index + 24]
-        span.start_time_unix_nano = now - 1_000_000_000
-        span.end_time_unix_nano = now
-    return message.SerializeToString()
-
-
-async def load(address: str, result: Result, seconds: float) -> None:
-    """Send for ``seconds`` with a constant number of requests in flight."""
-    deadline = time.monotonic() + seconds
-
-    async with grpc.aio.insecure_channel(address) as channel:
-        export: Any = channel.unary_unary(EXPORT)
-
-        async def sender() -> None:
-            message = template(result.spans_per_request, result.content_bytes)
-            while time.monotonic() < deadline:
-                body = fresh(message)
-                started = time.perf_counter()
-                try:
-                    await export(body, timeout=30)
-                except grpc.aio.AioRpcError as error:
-                    if error.code() is not grpc.StatusCode.UNAVAILABLE:
-                        raise
-                    await asyncio.sleep(0.2)
-                    continue
-                result.acks_ms.append((time.perf_counter() - started) * 1_000)
-                result.sent += result.spans_per_request
-
-        started = time.perf_counter()
-        await asyncio.gather(*(sender() for _ in range(IN_FLIGHT[result.spans_per_request])))
-        result.seconds = time.perf_counter() - started
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def resident_mb(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    match = re.search(r"VmHWM:\s+(\d+) kB", status)
-    return int(match[1]) / 1_024 if match else 0.0
-
-
-class Collector:
-    """`spanledger serve` on free ports and a fresh directory."""
-
-    def __init__(self, directory: str) -> None:
-        self._directory = directory
-        listeners = ("otlp.grpc", "otlp.http", "web", "sql")
-        command = [sys.executable, "-m", "spanledger", "serve", "--data-dir", directory]
-        for name in listeners:
-            command += ["--set", f"{name}.listen=127.0.0.1:0"]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        self.addresses: dict[str, str] = {}
-        for line in self.process.stdout or ():
-            if match := re.match(r"\s*(OTLP/gRPC|OTLP/HTTP|web|SQL)\s.*?([\d.]+:\d+)", line):
-                self.addresses[match[1]] = match[2]
-            if len(self.addresses) == len(listeners):
-                break
-
-    def wait_ready(self) -> None:
-        url = f"http://{self.addresses['web']}/readyz"
-        for _ in range(300):
-            try:
-                with urllib.request.urlopen(url, timeout=2):
-                    return
-            except OSError:
-                time.sleep(0.1)
-        raise SystemExit("the collector did not become ready")
-
-    def calls(self) -> int:
-        host, port = self.addresses["SQL"].split(":")
-        client = clickhouse_connect.get_client(host=host, port=int(port))
-        try:
-            return int(str(client.command("SELECT count() FROM calls")))
-        finally:
-            client.close()
-
-    def journal_bytes(self) -> int:
-        return sum(file.stat().st_size for file in Path(self._directory, "journal").iterdir())
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(15)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-
-
-def measure(spans_per_request: int, content_bytes: int, seconds: float) -> Result:
-    result = Result(spans_per_request, content_bytes)
+def measure(server: str, start: Callable[[str], Target], load: Load, seconds: float) -> Result:
+    """One load on one fresh server."""
     with tempfile.TemporaryDirectory(prefix="spanledger-bench-") as directory:
-        collector = Collector(directory)
+        target = start(directory)
+        pid = target.process.pid
         try:
-            collector.wait_ready()
-            cpu = cpu_seconds(collector.process.pid)
-            asyncio.run(load(collector.addresses["OTLP/gRPC"], result, seconds))
-            started = time.perf_counter()
-            while collector.calls() < result.sent:
-                if time.perf_counter() - started > DRAIN_SECONDS_MAX:
-                    raise SystemExit(f"only {collector.calls()} of {result.sent} can be queried")
-                time.sleep(0.2)
-            result.drained_seconds = time.perf_counter() - started
-            cpu = cpu_seconds(collector.process.pid) - cpu
-            result.cpu_us_per_span = cpu / max(result.sent, 1) * 1e6
-            result.resident_mb = resident_mb(collector.process.pid)
-            result.journal_bytes_per_row = collector.journal_bytes() / max(result.sent, 1)
+            target.wait_ready()
+            cpu = cpu_seconds(pid)
+            sent = asyncio.run(run(target.addresses[load.wire], load, seconds))
+            drained = drain(target, sent.spans)
+            spans = max(sent.spans, 1)
+            journal = target.journal_bytes()
+            return Result(
+                server,
+                load,
+                sent,
+                drained,
+                cpu_us_per_span=(cpu_seconds(pid) - cpu) / spans * 1e6,
+                resident_mb=resident_mb(pid),
+                disk_bytes_per_span=directory_bytes(directory) / spans,
+                journal_bytes_per_span=None if journal is None else journal / spans,
+            )
         finally:
-            collector.stop()
-    return result
+            target.stop()
 
 
-def table(results: list[Result]) -> Table:
-    shown = Table(title="spanledger ingest, embedded store, sender on the same machine")
-    for heading in (
-        "spans/request", "content", "in flight", "acknowledged/s", "queryable/s", "requests/s",
-        "CPU µs/span", "ack p50 ms", "ack p99 ms", "drain s", "peak MB", "journal B/row",
-    ):  # fmt: skip
-        shown.add_column(heading, justify="right")
-    for result in results:
-        cuts = statistics.quantiles(result.acks_ms, n=100)
-        cells: list[Any] = [
-            result.spans_per_request,
-            f"{result.content_bytes} B",
-            IN_FLIGHT[result.spans_per_request],
-            f"{result.sent / result.seconds:,.0f}",
-            f"{result.sent / (result.seconds + result.drained_seconds):,.0f}",
-            f"{len(result.acks_ms) / result.seconds:,.0f}",
-            f"{result.cpu_us_per_span:.1f}",
-            f"{cuts[49]:.1f}",
-            f"{cuts[98]:.1f}",
-            f"{result.drained_seconds:.1f}",
-            f"{result.resident_mb:.0f}",
-            f"{result.journal_bytes_per_row:.0f}",
-        ]
-        shown.add_row(*map(str, cells))
-    return shown
+def drain(target: Target, spans: int) -> float:
+    """Wait until everything that was acknowledged can be queried; how long that took."""
+    started = time.perf_counter()
+    while (persisted := target.persisted()) < spans:
+        if time.perf_counter() - started > DRAIN_SECONDS_MAX:
+            raise SystemExit(f"only {persisted} of {spans} spans can be queried")
+        time.sleep(COUNT_SECONDS)
+    return time.perf_counter() - started
+
+
+def described(load: Load) -> str:
+    """A load in words."""
+    spans = "1 span" if load.spans_per_request == 1 else f"{load.spans_per_request} spans"
+    parts = [f"{spans}/request"]
+    if load.content_bytes:
+        parts.append(f"{load.content_bytes:,} B of content each")
+    if load.rate:
+        parts.append(f"{load.rate:,} spans/s")
+    if load.wire != "grpc":
+        parts.append("HTTP")
+    return ", ".join(parts)
+
+
+def row_of(result: Result) -> list[str]:
+    sent = result.sent
+    cuts = statistics.quantiles(sent.acks_ms, n=100)
+    journal = result.journal_bytes_per_span
+    return [
+        result.server,
+        described(result.load),
+        str(result.load.in_flight),
+        f"{sent.spans / sent.seconds:,.0f}",
+        f"{sent.spans / (sent.seconds + result.drained_seconds):,.0f}",
+        f"{len(sent.acks_ms) / sent.seconds:,.0f}",
+        str(sent.busy),
+        f"{result.cpu_us_per_span:,.1f}",
+        f"{cuts[49]:,.1f}",
+        f"{cuts[98]:,.1f}",
+        f"{result.drained_seconds:.1f}",
+        f"{result.resident_mb:,.0f}",
+        f"{result.disk_bytes_per_span:,.0f}",
+        "" if journal is None else f"{journal:,.0f}",
+    ]
+
+
+def peers(name: str, *, install: bool) -> dict[str, Callable[[str], Target]]:
+    """How to start the peer, if one was asked for."""
+    if not name:
+        return {}
+    if not environments.is_ready(name, home=HERE):
+        if not install:
+            raise SystemExit(f"{name} is not installed; --install-peer does it, about 500 MB")
+        environments.make(name, home=HERE)
+    python = environments.python(name)
+    return {name: lambda directory: Phoenix(directory, python)}
 
 
 def main() -> None:
@@ -247,13 +155,29 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--spans-per-request", default="512,64,1")
     parser.add_argument("--content-bytes", type=int, default=0)
+    parser.add_argument("--peer", choices=("phoenix",), default="")
+    parser.add_argument("--install-peer", action="store_true")
+    parser.add_argument("--into", type=Path, help="a document to put the table into as well")
     options = parser.parse_args()
-    console = Console(width=150)
+    servers = {"spanledger": Collector} | peers(options.peer, install=options.install_peer)
+    loads = [
+        Load(int(spans), options.content_bytes) for spans in options.spans_per_request.split(",")
+    ]
+    console = Console(width=170)
     results = []
-    for size in map(int, options.spans_per_request.split(",")):
-        with console.status(f"{size} spans a request, {options.seconds:.0f} s"):
-            results.append(measure(size, options.content_bytes, options.seconds))
-    console.print(table(results))
+    for load in PEER_LOADS if options.peer else loads:
+        for server, start in servers.items():
+            with console.status(f"{server}: {described(load)}, {options.seconds:.0f} s"):
+                results.append(measure(server, start, load, options.seconds))
+    rows = [row_of(result) for result in results]
+    table = Table(title="ingest, the sender on the same machine")
+    for heading in HEADINGS:
+        table.add_column(heading, justify="left" if heading in HEADINGS[:2] else "right")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    if options.into:
+        document.replace(options.into, "ingest", document.markdown([("", HEADINGS, rows)]))
 
 
 if __name__ == "__main__":

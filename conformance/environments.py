@@ -26,9 +26,9 @@ INSTALL_SECONDS_MAX: Final = 900
 ASK_SECONDS_MAX: Final = 300
 
 
-def requirements(name: str) -> Path:
-    """The file with the exact versions of an adapter's environment."""
-    return HERE / f"requirements-{name}.txt"
+def requirements(name: str, home: Path = HERE) -> Path:
+    """The file with the exact versions of an environment."""
+    return home / f"requirements-{name}.txt"
 
 
 def version(name: str) -> str:
@@ -39,12 +39,12 @@ def version(name: str) -> str:
     return next(pin.partition("==")[2] for pin in pins if pin.startswith(f"{name}=="))
 
 
-def is_ready(name: str, cache: Path = CACHE) -> bool:
+def is_ready(name: str, cache: Path = CACHE, home: Path = HERE) -> bool:
     """Is there an environment with the versions that the file has now?"""
-    return name == OURS or (_mark(name, cache).exists() and _python(name, cache).exists())
+    return name == OURS or (_mark(name, cache, home).exists() and python(name, cache).exists())
 
 
-def make(name: str, cache: Path = CACHE) -> None:
+def make(name: str, cache: Path = CACHE, home: Path = HERE) -> None:
     """Make the environment anew.
 
     Raises:
@@ -53,14 +53,14 @@ def make(name: str, cache: Path = CACHE) -> None:
     venv.create(cache / name, clear=True, with_pip=True)
     # The files name every package, so nothing is left to resolve. One release of LiteLLM asks
     # for a certifi that some registries do not have yet; what it does here needs none at all.
-    command = [str(_python(name, cache)), "-m", "pip", "install", "--quiet", "--no-deps"]
-    command += ["--disable-pip-version-check", "--requirement", str(requirements(name))]
+    command = [str(python(name, cache)), "-m", "pip", "install", "--quiet", "--no-deps"]
+    command += ["--disable-pip-version-check", "--requirement", str(requirements(name, home))]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=INSTALL_SECONDS_MAX, check=False
     )
     if done.returncode:
-        raise SystemExit(f"cannot install {requirements(name).name}:\n{done.stderr[-2_000:]}")
-    _mark(name, cache).touch()
+        raise SystemExit(f"cannot install {requirements(name, home).name}:\n{done.stderr[-2_000:]}")
+    _mark(name, cache, home).touch()
 
 
 def ask(
@@ -76,7 +76,7 @@ def ask(
     if name == OURS:
         environment["PYTHONPATH"] = str(HERE.parent / "src")
     done = subprocess.run(
-        [_python(name, cache), script],
+        [python(name, cache), script],
         input="".join(json.dumps(vector) + "\n" for vector in vectors),
         capture_output=True,
         text=True,
@@ -93,10 +93,11 @@ def ask(
     return answers
 
 
-def _python(name: str, cache: Path) -> Path:
+def python(name: str, cache: Path = CACHE) -> Path:
+    """The interpreter of an environment."""
     return Path(sys.executable) if name == OURS else cache / name / "bin" / "python"
 
 
-def _mark(name: str, cache: Path) -> Path:
-    pins = sha256(requirements(name).read_bytes()).hexdigest()[:16]
+def _mark(name: str, cache: Path, home: Path) -> Path:
+    pins = sha256(requirements(name, home).read_bytes()).hexdigest()[:16]
     return cache / name / f".installed-{pins}"
