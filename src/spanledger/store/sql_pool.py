@@ -9,7 +9,8 @@ takes next to nothing however long it is when written (100 MB passed a bound of 
 counts against the query's memory, measured: so that is the hard bound, and the length is compared
 once more before an answer leaves.
 
-All lanes together may take ``concurrent_queries_max`` times ``memory_bytes_max``, by default 384 MiB.
+All lanes together may take ``concurrent_queries_max`` times ``memory_bytes_max``: 384 MiB unless
+set.
 Measured on a collector that had stored 20,000 spans (0.63 GiB): after queries that failed for want
 of memory, two at a time, 0.9 GiB; after answers of 61 MB that were refused when they were written,
 1.2 GiB. Of usual questions on 1 M calls all find room in 192 MiB, some none in 128, if grouping and
