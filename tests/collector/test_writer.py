@@ -66,10 +66,10 @@ class Bench:
         self.store = MemoryStore()
         self.meters = Meters()
 
-    def opened(self) -> Journal:
+    def opened(self, schema: pa.Schema = ENTRIES_ARROW) -> Journal:
         return Journal.open(
             self.directory / "journal",
-            ENTRIES_ARROW,
+            schema,
             segment_bytes_max=10**6,
             retention_seconds=3_600,
             retention_bytes_max=10**7,
@@ -160,6 +160,20 @@ def test_a_crash_between_commit_and_mark_stores_nothing_twice(bench: Bench) -> N
     bench.store.insert(pa.Table.from_batches([rows]))  # committed, but the mark did not move
     assert bench.writer().close(10)
     assert bench.meters.counts == {"duplicate": 2}
+
+
+def test_what_an_older_version_wrote_is_stored_with_the_columns_added_since(bench: Bench) -> None:
+    rows = batch(chat())
+    older = rows.drop_columns(["region"])
+    bench.journal.close()
+    bench.journal = bench.opened(older.schema)
+    bench.journal.append(older)
+    bench.journal.close()
+    bench.journal = bench.opened()
+    bench.journal.append(batch(chat()))
+    assert bench.writer().close(10)
+    assert [row["region"] for row in bench.store.rows.values()] == ["", ""]
+    assert bench.meters.counts == {"stored": 2}
 
 
 def test_lag_is_zero_when_the_ledger_is_level_and_grows_while_it_is_not(bench: Bench) -> None:

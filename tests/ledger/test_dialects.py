@@ -1,6 +1,7 @@
 """span batch -> calls: the OpenTelemetry GenAI conventions, old and new."""
 
 import re
+from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -72,6 +73,21 @@ def test_counting_tokens_is_no_call_whatever_it_names() -> None:
         {"gen_ai.request.model": "claude-sonnet-4-5"}, name="anthropic.messages.count_tokens"
     )
     assert normalised(span).not_calls == {"free": 1}
+
+
+def test_where_inference_ran_is_read_from_an_attribute_or_the_raw_usage() -> None:
+    usage = '{"usage": {"input_tokens": 1, "inference_geo": "US"}}'
+    said: list[dict[str, Any]] = [
+        {"gen_ai.response.inference_geo": "us"},
+        {"anthropic.usage.inference_geo": "us"},
+        {"gen_ai.usage.raw": '{"inference_geo": "us"}'},
+        {"output.value": usage},
+    ]
+    for attributes in said:
+        assert (
+            call(replace(chat(), attributes={**chat().attributes, **attributes}))["region"] == "us"
+        )
+    assert not call(chat())["region"]
 
 
 def test_a_model_name_beyond_its_bound_is_rejected() -> None:

@@ -11,8 +11,8 @@ from spanledger.store.client import Store
 COLUMNS = """
     trace_id span_id parent_span_id start_time duration_ms time_to_first_token_ms tenant service
     environment provider request_model response_model model operation user_id customer team project
-    feature conversation_id agent workflow api_key_alias service_tier response_id status error_type
-    input_tokens output_tokens cache_read_tokens cache_write_tokens cache_write_5m_tokens
+    feature conversation_id agent workflow api_key_alias service_tier region response_id status
+    error_type input_tokens output_tokens cache_read_tokens cache_write_tokens cache_write_5m_tokens
     cache_write_1h_tokens reasoning_tokens input_audio_tokens output_audio_tokens usage convention
     usage_missing usage_estimated usage_invalid cache_unknown cache_write_unknown cost_usd
     cost_low_usd cost_high_usd list_cost_usd cost_reported_usd cost_class unpriced_reason lines

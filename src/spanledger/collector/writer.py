@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from spanledger.collector.journal import Journal
+from spanledger.ledger.schema import completed
 from spanledger.store.errors import BadRows, StoreUnavailable
 
 _log: Final = logging.getLogger(__name__)
@@ -131,10 +132,10 @@ class Writer:
                 _log.warning("cannot read the journal, retrying: %s", error)
                 self._given_up.wait(_PAUSE_S_MAX)
                 continue
-            # An older version's segment lacks newer columns: they are null, then the defaults.
-            tables = [pa.Table.from_batches([batch]) for batch in batches]
+            # An older version's segment lacks the columns that were added since.
+            tables = [completed(batch) for batch in batches]
             if tables:
-                entries = pa.concat_tables(tables, promote_options="default")
+                entries = pa.concat_tables(tables)
                 self._oldest_ns = pc.min(entries["known_at"]).value
                 if not self._persist(entries):
                     return

@@ -138,6 +138,16 @@ FIELDS: Final[Mapping[str, Field]] = {
         "gen_ai.response.service_tier",
         "output.value$.service_tier",
     ),
+    # Where inference ran; Anthropic bills 10 % more for the United States alone.
+    "region": _text(
+        "anthropic.usage.inference_geo",
+        "anthropic.response.inference_geo",
+        "gen_ai.response.inference_geo",
+        "gen_ai.usage.inference_geo",
+        f"{_LOGFIRE}$.inference_geo",
+        f"{_VERCEL}$.anthropic.usage.inference_geo",
+        "output.value$.usage.inference_geo",
+    ),
     "response_id": _text(
         "gen_ai.response.id",
         "ai.response.id",

@@ -236,7 +236,7 @@ _NAMES: Final = [
     _HOST.alias("host"),
     # MLflow writes a text as JSON, in quotes.
     pl.col("request_model", "response_model", "provider").str.strip_chars('"'),
-    pl.col("operation", "service_tier").str.to_lowercase(),
+    pl.col("operation", "service_tier", "region").str.to_lowercase(),
     pl.any_horizontal(pl.col(COUNTS).is_not_null()).alias("has_usage"),
 ]
 _IDENTITY: Final = [

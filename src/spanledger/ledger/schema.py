@@ -82,6 +82,7 @@ _CALLS: Final[dict[str, PolarsType]] = {
     "workflow": pl.String,
     "api_key_alias": pl.String,
     "service_tier": pl.String,  # of the response, never of the request
+    "region": pl.String,  # where inference ran, as the response says: "us", "eu", "global"
     "response_id": pl.String,
     "status": pl.String,  # "ok" | "error"
     "error_type": pl.String,
@@ -165,6 +166,30 @@ def _arrow_type(name: str, dtype: pl.DataType) -> pa.DataType:
 ENTRIES_ARROW: Final = pa.schema(
     [(name, _arrow_type(name, dtype)) for name, dtype in ENTRIES.items()]
 )
+
+
+def completed(batch: pa.RecordBatch) -> pa.Table:
+    """Entries as an older version wrote them, with the columns that were added since.
+
+    What was not recorded then is what an emitter did not report: empty text, 0, false, null money.
+    """
+    names = set(batch.schema.names)
+    columns = [
+        batch.column(field.name) if field.name in names else _unsaid(field, batch.num_rows)
+        for field in ENTRIES_ARROW
+    ]
+    return pa.Table.from_arrays(columns, schema=ENTRIES_ARROW)
+
+
+def _unsaid(field: pa.Field, rows: int) -> pa.Array:
+    dtype = field.type
+    if pa.types.is_string(dtype):
+        return pa.repeat(pa.scalar("", dtype), rows)
+    if pa.types.is_integer(dtype) or pa.types.is_boolean(dtype):
+        return pa.repeat(pa.scalar(0, pa.int8()).cast(dtype), rows)
+    if pa.types.is_map(dtype) or pa.types.is_list(dtype):
+        return pa.array([[]] * rows, dtype)
+    return pa.nulls(rows, dtype)
 
 
 def entries_to_arrow(entries: pl.DataFrame) -> pa.RecordBatch:

@@ -31,6 +31,7 @@ SELECT
     charge.workflow AS workflow,
     charge.api_key_alias AS api_key_alias,
     charge.service_tier AS service_tier,
+    charge.region AS region,
     charge.response_id AS response_id,
     charge.status AS status,
     charge.error_type AS error_type,
