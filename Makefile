@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-once test lint types fast slow bench conformance constraints clean
+.PHONY: help install demo demo-once test lint types fast slow differential bench conformance \
+  constraints clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -45,6 +46,9 @@ fast: $(INSTALLED) ## the tests that need no server
 
 slow: $(INSTALLED) ## the tests with real servers
 	@$(BIN)/pytest -m slow
+
+differential: $(INSTALLED) ## every model of genai-prices against genai-prices itself, 120,000 calls
+	@PYTHONPATH=src:tests:tests/ledger $(BIN)/python tests/ledger/differential.py
 
 bench: $(INSTALLED) ## the figures of the README
 	@$(BIN)/python benchmarks/ingest.py

@@ -1,5 +1,6 @@
 """CALLS rows for pricing tests, and genai-prices as the oracle of their lines."""
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
@@ -7,15 +8,19 @@ from typing import Any, Final
 
 import polars as pl
 from genai_prices.data import providers
+from genai_prices.data_units import unit_data
 from genai_prices.decompose import compute_leaf_values
 from genai_prices.types import ModelInfo, Provider, TieredPrices, Usage
 from genai_prices.units import _get_registry
 
-from spanledger.ledger.catalog import PriceBook
+from spanledger.ledger.catalog import Document, PriceBook, Units, read_document
+from spanledger.ledger.catalog.periods import instant_ns
 from spanledger.ledger.pricing import price
 from spanledger.ledger.schema import CALLS, USAGE_COLUMNS
 
 BOOK: Final = PriceBook.bundled()
+UNCORRECTED: Final = PriceBook.bundled(corrected=False)
+UNITS: Final = Units.from_data(unit_data)
 NOON: Final = datetime(2026, 11, 20, 12, tzinfo=UTC)
 KNOWN_AT_NS: Final = 1_795_000_000_000_000_000
 PLACES: Final = Decimal(1).scaleb(-18)
@@ -40,12 +45,40 @@ def call(provider: str, model: str, at: datetime = NOON, **said: Any) -> dict[st
     return row | {"provider": provider, "request_model": model, "start_time": at} | said
 
 
-def priced(*calls: dict[str, Any]) -> pl.DataFrame:
-    return price(pl.DataFrame(calls, schema=CALLS), BOOK, known_at_ns=KNOWN_AT_NS)
+def priced(*calls: dict[str, Any], book: PriceBook = BOOK) -> pl.DataFrame:
+    return price(pl.DataFrame(calls, schema=CALLS), book, known_at_ns=KNOWN_AT_NS)
 
 
-def entry(provider: str, model: str, at: datetime = NOON, **said: Any) -> dict[str, Any]:
-    return priced(call(provider, model, at, **said)).row(0, named=True)
+def entry(
+    provider: str, model: str, at: datetime = NOON, *, book: PriceBook = BOOK, **said: Any
+) -> dict[str, Any]:
+    return priced(call(provider, model, at, **said), book=book).row(0, named=True)
+
+
+def nanoseconds(at: datetime) -> int:
+    return instant_ns(at)
+
+
+def document(data: object) -> Document:
+    """What a user's price file says; plain data, amounts as text."""
+    return read_document(_numbers(data), "user", UNITS)
+
+
+def book_with(*files: object) -> PriceBook:
+    """The book with these price files of the user's."""
+    documents = [document(data) for data in files]
+    assert [fault for each in documents for fault in each.faults] == []
+    return PriceBook.bundled(documents)
+
+
+def _numbers(data: Any) -> Any:
+    """Plain data as a reader of YAML makes it: a text that is a number is a Decimal."""
+    if isinstance(data, dict):
+        return {key: _numbers(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_numbers(value) for value in data]
+    is_number = isinstance(data, str) and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", data)
+    return Decimal(data) if is_number else data
 
 
 def models() -> Iterator[tuple[Provider, ModelInfo, str]]:

@@ -163,8 +163,8 @@ def test_cached_audio_that_was_not_reported_is_bounded_by_what_it_can_be() -> No
 
 def test_a_tier_without_a_rate_of_its_own_is_an_estimate_at_the_standard_rate() -> None:
     usage: dict[str, Any] = {"input_tokens": 1_000_000}
-    before_batch_was_known = datetime(2025, 1, 1, tzinfo=UTC)
-    for tier, at in (("ultrafast", NOON), ("batch", before_batch_was_known)):
+    before_there_was_batch = datetime(2024, 4, 14, tzinfo=UTC)
+    for tier, at in (("ultrafast", NOON), ("batch", before_there_was_batch)):
         row = entry("openai", "gpt-4o", at, service_tier=tier, **usage)
         assert (row["cost_class"], row["cost_usd"]) == ("estimated", Decimal("2.5"))
     for tier in ("", "auto", "default", "scale"):

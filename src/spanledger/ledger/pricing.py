@@ -36,8 +36,11 @@ from spanledger.ledger.schema import ENTRIES, LINES, MONEY, TIME
 
 # Codes of why a call has no price. What the call itself lacks comes before what the book lacks:
 # the book may learn.
-_REASONS: Final = (*UNRESOLVED, "usage_invalid", "no_usage", "no_rate_for_unit")
-_PRICED, _, _, _USAGE_INVALID, _NO_USAGE, _NO_RATE = range(len(_REASONS))
+_REASONS: Final = (
+    *(*UNRESOLVED, "usage_invalid", "no_usage", "no_rate_for_unit"),
+    "account_state",  # a commitment or an allowance: a call alone has no price
+)
+_PRICED, _, _, _USAGE_INVALID, _NO_USAGE, _NO_RATE, _ACCOUNT = range(len(_REASONS))
 
 _CLASSES: Final = ("exact", "bounded", "estimated", "free", "unpriced")
 _CLASS_NAMES, _REASON_NAMES = pl.Series(_CLASSES), pl.Series(_REASONS)
@@ -81,6 +84,7 @@ def _price(calls: pl.DataFrame, book: PriceBook, known_at_ns: int, *, scale: int
     cards, used = who.card[rows], usage.take(rows)
     made = charge(who.deck, cards, used)
     why[rows[made.unrated]] = _NO_RATE
+    why[rows[who.deck.of_account[cards]]] = _ACCOUNT
     why[rows[made.invalid]] = _USAGE_INVALID
     low, high = _bounds(made, who.deck, cards, used, _doubts(calls, rows))
     kind = np.full(calls.height, _EXACT)
@@ -98,6 +102,7 @@ def _price(calls: pl.DataFrame, book: PriceBook, known_at_ns: int, *, scale: int
         cost_usd=cost,
         cost_low_usd=cost if low is made.total else _spread(low, place),
         cost_high_usd=cost if high is made.total else _spread(high, place),
+        list_cost_usd=(cost if made.list_total is made.total else _spread(made.list_total, place)),
         cost_class=_CLASS_NAMES[kind],
         unpriced_reason=_REASON_NAMES[why],
         lines=_lines(made, who.deck, rows, why),
@@ -185,7 +190,17 @@ def _bounds(
 ) -> tuple[pl.Series, pl.Series]:
     """The lowest and the highest cost that the reported usage allows."""
     low = high = made.total
-    for applies, reading in _readings(usage, doubts):
+    readings = _readings(usage, doubts)
+    for unit, by_card in deck.allowances.items():
+        # What the account may use for nothing may be used up, or not yet.
+        allowed = by_card[cards] & (usage.get(unit) > 0)
+        nothing = {unit: np.zeros(usage.rows, np.int64)}
+        readings += [
+            (applies & allowed, {**reading, **nothing})
+            for applies, reading in [(allowed, {}), *readings]
+            if (applies & allowed).any()
+        ]
+    for applies, reading in readings:
         rows = np.flatnonzero(applies & ~made.invalid)
         changed = {unit: counts[rows] for unit, counts in reading.items()}
         other = charge(deck, cards[rows], usage.take(rows).with_counts(changed))
@@ -238,7 +253,6 @@ def _constant(value: object, dtype: type[pl.DataType], height: int) -> pl.Series
 
 def _entries(calls: pl.DataFrame, **made: pl.Series) -> pl.DataFrame:
     """All columns of ``ENTRIES``: those of the calls, those made here, those of every charge."""
-    made["list_cost_usd"] = made["cost_usd"]  # no contract lowers it yet
     made["kind"] = _constant("charge", pl.String, calls.height)
     made["run"] = made["reason"] = _constant("", pl.String, calls.height)
     made["leg"] = _constant(0, pl.UInt8, calls.height)

@@ -17,8 +17,9 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from spanledger.ledger.catalog.units import Shape
 from spanledger.ledger.limits import CALL_COST_USD_MAX, MONEY_SCALE
-from spanledger.ledger.pricing_rates import Deck
+from spanledger.ledger.pricing_rates import NO_RATE, Deck
 from spanledger.ledger.pricing_usage import Counts, Flags, Rows, Usage
 from spanledger.ledger.schema import MONEY
 
@@ -37,6 +38,7 @@ class Charge:
     quantity: pl.Series
     amount: pl.Series
     total: pl.Series  # of each call
+    list_total: pl.Series  # before contracts; ``total`` where there are none
     invalid: Flags
     unrated: Flags  # used something that its card has no price for, not even that of a whole
 
@@ -45,35 +47,64 @@ def charge(deck: Deck, cards: Rows, usage: Usage) -> Charge:
     """Charge calls by their cards; ``cards`` has the card of each call of ``usage``."""
     shapes = list(dict.fromkeys(card.shape for card in deck.cards))
     shape = np.array([shapes.index(card.shape) for card in deck.cards], np.int64)[cards]
-    unrated = usage.unknown.copy()
-    for unit, counts in usage.of.items():
-        covered = np.array([unit in each.covered for each in shapes], np.bool_)
-        if not covered.all():
-            unrated |= (counts > 0) & ~covered[shape]
     billed = _billed(deck, cards, usage)
     leaves = np.zeros((usage.rows, len(deck.units)), np.int64)
     for column, unit in enumerate(deck.units):
-        factors: dict[str, list[int]] = {}
-        for at, each in enumerate(shapes):
-            for reported, factor in each.leaves.get(unit, ()):
-                factors.setdefault(reported, [0] * len(shapes))[at] = factor
-        for reported, by_shape in factors.items():
-            if reported in billed.of:
-                leaves[:, column] += billed.of[reported] * np.array(by_shape, np.int64)[shape]
+        terms = [each.leaves.get(unit, ()) for each in shapes]
+        _add_terms(leaves[:, column], billed, terms, shape)
     invalid = (leaves < 0).any(axis=1)
+    unrated = _uncovered(usage, shapes, shape)
     call, place = np.nonzero(leaves > 0)
     bands = deck.bands(cards, usage.get("input_tokens"), usage.scale)
     rate = deck.rate_of[bands[call], place]
     counts = leaves[call, place]
-    rough = np.bincount(call, counts * deck.rough_usd[rate], usage.rows) / usage.scale
+    lacking = rate == NO_RATE  # a band beyond all ranges that the price file gives
+    unrated[call[lacking]] = True
+    rough = np.bincount(call, counts * deck.rough_usd[rate] * ~lacking, usage.rows) / usage.scale
     invalid |= rough > CALL_COST_USD_MAX * _ROUGH
-    if invalid.any():
-        kept = ~invalid[call]
+    if invalid.any() or lacking.any():
+        kept = ~(invalid[call] | lacking)
         call, rate, counts = call[kept], rate[kept], counts[kept]
-    quantity, amount = _amounts(deck, rate, counts, usage.scale)
-    total = _sums(amount, call, usage.rows)
+    quantity = _quantity(counts, usage.scale)
+    is_short = usage.scale == 1 or bool(deck.is_short[rate].all())
+    amount = _amounts(quantity, deck.usd[rate], deck.per[rate], is_short=is_short)
+    total = list_total = _sums(amount, call, usage.rows)
+    if deck.list_usd is not None:
+        listed = _amounts(quantity, deck.list_usd[rate], deck.list_per[rate], is_short=is_short)
+        list_total = _sums(listed, call, usage.rows)
+        invalid |= (list_total > CALL_COST_USD_MAX).to_numpy()
     invalid |= (total > CALL_COST_USD_MAX).to_numpy()
-    return Charge(call, rate, quantity, amount, total, invalid, unrated)
+    return Charge(call, rate, quantity, amount, total, list_total, invalid, unrated)
+
+
+def _add_terms(
+    target: Counts, usage: Usage, terms: Sequence[Sequence[tuple[str, int]]], shape: Rows
+) -> None:
+    """Add to ``target`` what the terms of each call's shape come to."""
+    factors: dict[str, list[int]] = {}
+    for at, each in enumerate(terms):
+        for reported, factor in each:
+            factors.setdefault(reported, [0] * len(terms))[at] = factor
+    for reported, by_shape in factors.items():
+        if reported in usage.of:
+            target += usage.of[reported] * np.array(by_shape, np.int64)[shape]
+
+
+def _uncovered(usage: Usage, shapes: Sequence[Shape], shape: Rows) -> Flags:
+    """Which calls used something that nothing on their card pays for."""
+    unrated = usage.unknown.copy()
+    for unit, counts in usage.of.items():
+        covered = np.array([unit in each.covered for each in shapes], np.bool_)
+        if covered.all():
+            continue
+        rest = counts
+        if any(unit in each.remainders for each in shapes):
+            rest = np.zeros(usage.rows, np.int64)
+            _add_terms(
+                rest, usage, [each.remainders.get(unit, ((unit, 1),)) for each in shapes], shape
+            )
+        unrated |= (rest > 0) & ~covered[shape]
+    return unrated
 
 
 def _billed(deck: Deck, cards: Rows, usage: Usage) -> Usage:
@@ -90,19 +121,26 @@ def _billed(deck: Deck, cards: Rows, usage: Usage) -> Usage:
         seconds = np.maximum(reported, minimum)
         billed["audio_seconds"] = np.where(applies, seconds, whole)
         billed["input_audio_seconds"] = np.where(applies, seconds, part)
+    for unit, least in deck.minimums.items():
+        counts = usage.get(unit)
+        minimum = least[cards] * usage.scale
+        billed[unit] = np.where(counts > 0, np.maximum(counts, minimum), counts)
     return usage.with_counts(billed)
 
 
-def _amounts(deck: Deck, rate: Rows, counts: Counts, scale: int) -> tuple[pl.Series, pl.Series]:
-    """(quantity, amount) of each line."""
+def _quantity(counts: Counts, scale: int) -> pl.Series:
     quantity = pl.Series(counts).cast(MONEY)
     if scale != 1:
         quantity = quantity / pl.Series([scale]).cast(MONEY)  # exact: scale is a power of ten
-    usd, per = deck.usd[rate], deck.per[rate]
-    if scale == 1 or deck.is_short[rate].all():
-        return quantity, (quantity * usd) / per.cast(MONEY)
+    return quantity
+
+
+def _amounts(quantity: pl.Series, usd: pl.Series, per: pl.Series, *, is_short: bool) -> pl.Series:
+    """The amount of each line; ``is_short``: no product of it is rounded."""
+    if is_short:
+        return (quantity * usd) / per.cast(MONEY)
     # A fraction times a rate of many digits: the product would be rounded before the division.
-    return quantity, _wide_amounts(quantity.to_list(), usd.to_list(), per.to_list())
+    return _wide_amounts(quantity.to_list(), usd.to_list(), per.to_list())
 
 
 def _wide_amounts(

@@ -28,13 +28,6 @@ _FRACTION_MAX: Final = 10**9
 
 TTLS: Final = tuple(f"cache_write_{ttl}_tokens" for ttl in ("5m", "30m", "1h", "12h"))
 
-# A whole that was not reported (0) is the sum of its parts where those cannot overlap.
-_SUMS: Final = {
-    "cache_write_tokens": TTLS,
-    "audio_seconds": ("input_audio_seconds", "output_audio_seconds"),
-    "input_document_pages": ("input_annotated_document_pages",),
-}
-
 # Parts of input_tokens that overlap: (cached, of a modality, what is both).
 OVERLAPS: Final = tuple(
     ("cache_read_tokens", f"input_{modality}_tokens", f"cache_{modality}_read_tokens")
@@ -126,7 +119,7 @@ def read_usage(calls: pl.DataFrame, units: Units, scale: int = 1) -> Usage:
             counts = of.get(str(name), np.zeros(calls.height, np.int64)).copy()
             counts[part.get_column("row").to_numpy()] = scaled.cast(pl.Int64).to_numpy()
             of[str(name)] = counts
-    _complete(of)
+    _complete(of, units)
     return Usage(calls.height, scale, of, invalid | _contradicts(of, units, invalid), unknown)
 
 
@@ -145,9 +138,9 @@ def _pairs(calls: pl.DataFrame) -> pl.DataFrame | None:
     )
 
 
-def _complete(of: dict[str, Counts]) -> None:
+def _complete(of: dict[str, Counts], units: Units) -> None:
     """Fill in what follows from the rest; what was reported stays as it is."""
-    for whole, parts in _SUMS.items():
+    for whole, parts in units.sums.items():
         known = [of[part] for part in parts if part in of]
         if known:
             total = reduce(np.add, known)

@@ -6,8 +6,9 @@ Never hands a name from outside to genai-prices' own look-ups, which keep every 
 take 1.7 s for one of 5 MB; it applies their matching rules directly, to names of bounded length.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 from hashlib import sha256
 from importlib.metadata import version as installed_version
@@ -15,14 +16,13 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from spanledger.ledger.catalog import identity
-from spanledger.ledger.catalog.records import (
-    ANY_INPUT,
-    BookModel,
-    PriceRecord,
-    Rate,
-    compile_model,
-)
-from spanledger.ledger.catalog.units import Shape, Units
+from spanledger.ledger.catalog.bundled import compile_model
+from spanledger.ledger.catalog.cards import RateCard, ResolvedModel, compile_card, in_force
+from spanledger.ledger.catalog.document import Document, read_document
+from spanledger.ledger.catalog.layers import Layers, OwnModel
+from spanledger.ledger.catalog.records import CORRECTIONS, BookModel
+from spanledger.ledger.catalog.snapshot import PriceRow, rows
+from spanledger.ledger.catalog.units import Units
 from spanledger.ledger.limits import MODEL_NAME_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ Unresolved = Literal["unknown_model", "unknown_provider"]
 _REMEMBERED_MAX: Final = 8_192
 
 # Changes when the rules of this package change what a call costs, as the data's own hash does.
-_RULES: Final = b"1"
+_RULES: Final = b"2"
 
 # Service tier of a response -> the request context that selects variants. Anything else, "auto"
 # among it, is the standard price: a tier that was asked for is no tier that was given.
@@ -50,71 +50,73 @@ _CONTEXTS: Final[Mapping[str, Mapping[str, str]]] = {
 _STANDARD_TIERS: Final = frozenset({"", "default"})
 
 
-@dataclass(frozen=True, eq=False)
-class ResolvedModel:
-    """What a call's names stand for: who is paid, and the model whose prices apply."""
-
-    provider: str  # the payer's id in the book
-    entry: BookModel
-
-    @property
-    def model(self) -> str:
-        """The book's id of the model."""
-        return self.entry.id
-
-    @property
-    def is_lent(self) -> bool:
-        """Are these the prices of another seller (Azure's of OpenAI's models)?"""
-        return self.provider != self.entry.provider
-
-
-@dataclass(frozen=True, eq=False)
-class RateCard:
-    """What one model costs in one period and service tier.
-
-    A call is rated as a whole by one of ``bands``: the first where its input tokens do not exceed
-    ``boundaries[0]``, and so on. All bands price the units of ``shape``.
-    """
-
-    model: ResolvedModel
-    boundaries: tuple[int, ...]
-    bands: tuple[tuple[Rate, ...], ...]
-    shape: Shape
-    is_free: bool
-    is_standin: bool  # a special tier was given, but only the standard price is known
-    audio_seconds_min: int
-
-
 class PriceBook:
     """Prices with their rules, resolved and compiled on demand."""
 
     def __init__(
-        self, providers: Sequence["Provider"], unit_data: Mapping[str, Any], version: str
+        self,
+        providers: Sequence["Provider"],
+        unit_data: Mapping[str, Any],
+        version: str,
+        documents: Sequence[Document] = (),
+        *,
+        known_at_ns: int | None = None,
     ) -> None:
-        """Take the data of genai-prices (``data.providers``, ``data_units.unit_data``)."""
+        """Take the data of genai-prices (``data.providers``, ``data_units.unit_data``).
+
+        Args:
+            providers: who sells what, with the bundled prices.
+            unit_data: the units they are in.
+            version: what every entry priced by this book says of it.
+            documents: price files laid over the bundled prices, the user's and our corrections.
+            known_at_ns: what was learned later is left out; None for nothing.
+        """
         self.version = version
-        self.units = Units.from_data(unit_data)
+        added = [unit for document in documents for unit in document.new_units]
+        self.units = Units.from_data(unit_data, added)
+        self._layers = Layers(documents, known_at_ns)
+        self._contexts = {**self._layers.tiers(), **_CONTEXTS}
         self._providers = list(providers)
         self._by_id = {provider.id: provider for provider in providers}
         self._owners = {
             id(model): provider for provider in self._providers for model in provider.models
         }
-        self._models: dict[tuple[str, int], ResolvedModel] = {}
+        self._ids = {
+            (provider.id, model.id.lower()): model
+            for provider in self._providers
+            for model in provider.models
+        }
+        self._models: dict[tuple[str, int, str], ResolvedModel] = {}
         self._remembered = lru_cache(_REMEMBERED_MAX)(self._resolve)
         self._cards: dict[tuple[object, ...], RateCard] = {}
-        self.day_starts_ns, self.day_marks_ns = self._instants()
+        self.dates_ns, self.week_marks_ns = self._instants()
 
     @classmethod
-    def bundled(cls) -> "PriceBook":
-        """The book of the installed genai-prices; loading it takes about half a second."""
+    def bundled(
+        cls,
+        documents: Sequence[Document] = (),
+        *,
+        corrected: bool = True,
+        known_at_ns: int | None = None,
+    ) -> "PriceBook":
+        """The installed genai-prices under our corrections under the user's price files.
+
+        Loading it takes about half a second. ``corrected``: with our corrections.
+        """
         from genai_prices.data import providers  # noqa: PLC0415 - 0.4 s an app need not pay
         from genai_prices.data_units import unit_data  # noqa: PLC0415 - as above
 
         digest = sha256(_RULES)
         for name in ("data.py", "data_units.py"):
             digest.update(files("genai_prices").joinpath(name).read_bytes())
+        layers = list(documents)
+        if corrected:
+            layers.append(corrections(Units.from_data(unit_data)))
+        for document in layers:
+            digest.update(repr(sorted(_said(document))).encode())
         release = installed_version("genai-prices")
-        return cls(providers, unit_data, f"genai-prices-{release}+{digest.hexdigest()[:8]}")
+        version = f"genai-prices-{release}+{digest.hexdigest()[:8]}"
+        return cls(providers, unit_data, version, layers, known_at_ns=known_at_ns)
 
     def resolve(
         self, provider: str, request_model: str, response_model: str
@@ -128,17 +130,24 @@ class PriceBook:
             _bounded(provider), _bounded(request_model), _bounded(response_model)
         )
 
-    def card(self, model: ResolvedModel, service_tier: str, at_ns: int) -> RateCard:
-        """The rates of a model in the service tier of the response, at an instant (ns, UTC)."""
+    def card(
+        self, model: ResolvedModel, service_tier: str, at_ns: int, region: str = ""
+    ) -> RateCard:
+        """The rates of a model in the service tier and region of the response, at an instant.
+
+        ``at_ns``: the start of the call, ns since the epoch, UTC.
+        """
         tier = service_tier.strip().lower()
-        context = _CONTEXTS.get(tier, {})
-        tier = tier if context else ""
-        # Variants are the seller's own offer, not the lender's (rule of genai-prices).
-        standard, variants = model.entry.in_force({} if model.is_lent else context, at_ns)
-        key = (model, standard, variants, tier)
+        context = self._contexts.get(tier, {})
+        is_special = bool(context) and tier not in _STANDARD_TIERS
+        if region:
+            context = {**context, "region": region.strip().lower()}
+        force = in_force(model, context, at_ns)
+        key = (model, force, is_special)
         card = self._cards.get(key)
         if card is None:
-            card = self._cards[key] = self._compile(model, standard, variants, tier)
+            card = compile_card(model, force, self.units, is_special=is_special)
+            self._cards[key] = card
         return card
 
     def models(self) -> Iterator[ResolvedModel]:
@@ -146,6 +155,13 @@ class PriceBook:
         for provider in self._providers:
             for info in provider.models:
                 yield self._resolved(provider, info)
+        for own in self._layers.models():
+            if (own.provider, own.id) not in self._ids:
+                yield self._own(own)
+
+    def snapshot(self) -> Iterator[PriceRow]:
+        """Every rate of the book with its layer, conditions and knowledge time, one row each."""
+        return rows(self.models(), self._layers)
 
     # --- names ------------------------------------------------------------------------------
 
@@ -154,23 +170,32 @@ class PriceBook:
     ) -> ResolvedModel | Unresolved:
         folded = identity.fold(provider)
         payer = self._payer(provider, folded)
-        if payer is None and identity.has_no_prices(folded):
-            return "unknown_provider"
-        somebody_sells = payer is not None
+        payer_id = payer.id if payer else identity.canonical(provider)
+        somebody_sells = payer is not None or self._layers.sells(payer_id)
         for reported in (response_model, request_model):
             name = reported.strip().lower()
             if not name:
                 continue
-            sellers = self._sellers(payer, name)
-            for seller, spelling in sellers:
-                somebody_sells = True
-                info = seller.find_model(spelling, all_providers=self._providers)
-                if info is None:
-                    continue
-                resolved = self._resolved(seller, info)
-                if not (resolved.entry.is_free and "vertex" in folded):
-                    return resolved
-                # Free on the Gemini API; Vertex bills the machine an open model runs on.
+            if identity.is_bedrock_model(name) and payer_id in {"", "anthropic"}:
+                payer_id = "aws"
+            name = self._layers.alias(payer_id, identity.spellings(payer_id, name)) or name
+            spelled = tuple(identity.spellings(payer_id, name))
+            own = self._layers.named(payer_id, spelled)
+            if own is not None:
+                return self._own(own)
+            if payer is not None or not identity.has_no_prices(folded):
+                for seller, spelling in self._sellers(payer, name):
+                    somebody_sells = True
+                    info = seller.find_model(spelling, all_providers=self._providers)
+                    if info is None:
+                        continue
+                    resolved = self._resolved(seller, info)
+                    if not (resolved.entry.is_free and "vertex" in folded):
+                        return resolved
+                    # Free on the Gemini API; Vertex bills the machine an open model runs on.
+            own = self._layers.named_by_pattern(payer_id, spelled)
+            if own is not None:
+                return self._own(own)
         return "unknown_model" if somebody_sells else "unknown_provider"
 
     def _payer(self, provider: str, folded: str) -> "Provider | None":
@@ -211,44 +236,53 @@ class PriceBook:
 
     def _resolved(self, seller: "Provider", info: "ModelInfo") -> ResolvedModel:
         """One object for one model, however often it is asked for: cards are kept by it."""
-        key = (seller.id, id(info))
+        key = (seller.id, id(info), "")
         resolved = self._models.get(key)
         if resolved is None:
             entry = compile_model(self._owners[id(info)], info, self.units)
-            resolved = self._models.setdefault(key, ResolvedModel(seller.id, entry))
+            made = ResolvedModel(
+                seller.id,
+                entry,
+                self._layers.records(seller.id, info.id),
+                self._layers.contracts_for(seller.id, info.id),
+            )
+            resolved = self._models.setdefault(key, made)
         return resolved
 
-    # --- rates ------------------------------------------------------------------------------
+    def _own(self, own: OwnModel) -> ResolvedModel:
+        """A model of a price file: its records over those of its base, if it has any."""
+        seller = self._by_id.get(own.provider)
+        known = self._ids.get((own.provider, own.id))
+        if seller and known:
+            return self._resolved(seller, known)
+        key = (own.provider, 0, own.id)
+        resolved = self._models.get(key)
+        if resolved is None:
+            base = self._base(own, seller)
+            made = ResolvedModel(
+                own.provider,
+                base.entry if base else BookModel(own.provider, own.id, (), ()),
+                self._layers.records(own.provider, own.id),
+                self._layers.contracts_for(own.provider, own.id),
+                own.id,
+            )
+            resolved = self._models.setdefault(key, made)
+        return resolved
 
-    def _compile(
-        self,
-        model: ResolvedModel,
-        standard: PriceRecord,
-        variants: Sequence[PriceRecord],
-        tier: str,
-    ) -> RateCard:
-        rates = dict(standard.rates)
-        for variant in reversed(variants):  # the first variant is the strongest: it goes last
-            rates.update(variant.rates)
-        boundaries = sorted(
-            {step.above for steps in rates.values() for step in steps} - {ANY_INPUT}
-        )
-        ordered = [rates[unit.usage_key] for unit in self.units if unit.usage_key in rates]
-        bands = tuple(
-            tuple(_reached(steps, floor) for steps in ordered) for floor in (ANY_INPUT, *boundaries)
-        )
-        return RateCard(
-            model=model,
-            boundaries=tuple(boundaries),
-            bands=bands,
-            shape=self.units.shape(rates),
-            is_free=bool(rates) and not any(rate.usd for band in bands for rate in band),
-            is_standin=tier not in _STANDARD_TIERS and not variants,
-            audio_seconds_min=0 if model.is_lent else model.entry.audio_seconds_min,
-        )
+    def _base(self, own: OwnModel, seller: "Provider | None") -> ResolvedModel | None:
+        if own.id.endswith("*") and not own.base:
+            return None
+        name = own.base or own.id
+        routed = identity.route(name) if seller is None else None
+        if routed:
+            seller, name = self._by_id.get(routed[0]), routed[1]
+        found = seller.find_model(name, all_providers=self._providers) if seller else None
+        return self._resolved(seller, found) if seller and found else None
+
+    # --- time -------------------------------------------------------------------------------
 
     def _instants(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """All dates and all times of day at which any price of the book changes.
+        """All dates, and all times of the week, at which any price of the book changes.
 
         Between two neighbours of them no price changes, so one card serves every call there.
         """
@@ -260,12 +294,48 @@ class PriceBook:
             for info in provider.models
             if isinstance(info.prices, list) or info.price_variants
         )
-        for model in dated:
-            for record in model.entry.records():
-                if record.valid_from_ns is not None:
-                    dates.add(record.valid_from_ns)
-                marks.update(record.day_window_ns or ())
+        periods = {record.period for model in dated for record in model.entry.records()}
+        periods |= {record.period for _, _, record in self._layers.all_records()}
+        periods |= {contract.period for contract in self._layers.contracts}
+        for period in periods:
+            more_dates, more_marks = period.edges()
+            dates |= more_dates
+            marks |= more_marks
         return tuple(sorted(dates)), tuple(sorted(marks))
+
+
+def corrections(units: Units) -> Document:
+    """Our own corrections of genai-prices, each with its reason and source.
+
+    Raises:
+        ValueError: the file that comes with this package is damaged.
+    """
+    text = files("spanledger.ledger.catalog").joinpath("corrections.json").read_text("utf-8")
+    data = json.loads(text, parse_float=Decimal)
+    document = read_document(data, CORRECTIONS, units)
+    if document.faults:
+        raise ValueError(f"corrections.json: {document.faults[0]}")
+    return document
+
+
+def _said(document: Document) -> Iterator[str]:
+    """All that a price file says of prices, as text: what the book's version is made of."""
+    for listing in document.listings:
+        record = listing.record
+        rates = [
+            (rate.price_id, str(rate.usd), rate.per, record.up_to)
+            for steps in record.rates.values()
+            for rate in steps
+        ]
+        more = [sorted(record.multiply.items()), sorted(record.minimums.items())]
+        more += [sorted(record.allowances.items()), [record.account_state, str(record.any_tier)]]
+        yield repr((listing.provider, listing.models, listing.names, listing.base, rates, more))
+    for contract in document.contracts:
+        agreed = [(rate.price_id, str(rate.usd), rate.per) for (rate,) in contract.rates.values()]
+        period = str(contract.period)
+        yield repr((contract.name, contract.provider, contract.models, period, agreed))
+        yield repr((contract.name, str(contract.factor), sorted(contract.context.items())))
+    yield repr(sorted((document.aliases or {}).items()))
 
 
 def _bounded(name: str) -> str:
@@ -273,8 +343,3 @@ def _bounded(name: str) -> str:
     # Characters first: to encode 5 MB only to learn that they are too many takes 10 ms.
     is_short = len(name) <= MODEL_NAME_BYTES_MAX
     return name if is_short and len(name.encode(errors="replace")) <= MODEL_NAME_BYTES_MAX else ""
-
-
-def _reached(steps: Sequence[Rate], floor: int) -> Rate:
-    """The rate of a call whose input tokens exceed ``floor`` and no higher boundary."""
-    return [step for step in steps if step.above <= floor][-1]

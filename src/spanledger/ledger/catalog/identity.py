@@ -46,6 +46,7 @@ _PROVIDERS: Final = {
     "moonshotai": "moonshotai",
     "novita": "novita",
     "openai": "openai",
+    "openai_decisions": "openai-decisions",
     "openrouter": "openrouter",
     "open_router": "openrouter",
     "ovhcloud": "ovhcloud",
@@ -121,6 +122,15 @@ def has_no_prices(folded: str) -> bool:
     """Is this somebody who is paid, but not by any price of the book?"""
     parts = folded.split("_")
     return any("_".join(parts[:count]) in _WITHOUT_PRICES for count in range(len(parts), 0, -1))
+
+
+def canonical(provider: str) -> str:
+    """The id under which price files and calls meet, whether genai-prices knows it or not."""
+    folded = fold(provider)
+    parts = folded.split("_")
+    leading = ["_".join(parts[:count]) for count in range(len(parts), 0, -1)]
+    runtime = next((name for name in leading if name in _WITHOUT_PRICES), None)
+    return runtime or provider_id(folded) or folded
 
 
 def is_bedrock_model(name: str) -> bool:

@@ -1,60 +1,30 @@
-"""Price records: what the price data says of one model, as dated rules with names.
+"""Price records: dated rules with names, from any layer of the book.
 
-Promises: every rate has a price id that explains itself and is the same on every machine with the
-same data, such as ``genai-prices/openai/gpt-4o/processing=batch@2026-10-14#input_mtok``; which
-record holds at an instant follows the rules of genai-prices to the letter.
-Never invents a rate: a model that its data leaves empty is free only where that is known.
-
-A record knows its layer and when this installation learned it, so that other layers (the user's,
-our corrections) can be laid over this one.
+Promises: a rate that exact arithmetic has no room for cannot exist; every rate has a price id that
+explains itself. Plain data: how records are read from a source is in ``bundled`` and ``document``,
+which of them hold together is in ``cards``.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, time
-from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import Final
 
-from spanledger.ledger.catalog.units import Units
+from spanledger.ledger.catalog.periods import Period
 from spanledger.ledger.limits import MONEY_SCALE, RATE_USD_MAX
 
-if TYPE_CHECKING:
-    from genai_prices.types import (
-        ModelInfo,
-        ModelPrice,
-        Provider,
-        StartDateConstraint,
-        TieredPrices,
-        TimeOfDateConstraint,
-    )
-
-LAYER: Final = "genai-prices"
 ANY_INPUT: Final = -1  # below every count: the rate of a call that exceeds no boundary
-NS_PER_SECOND: Final = 1_000_000_000
-NS_PER_DAY: Final = 86_400 * NS_PER_SECOND
 
-# genai-prices leaves the prices of a free model empty, and those of one it knows nothing about as
-# well. Free is what says so in its name (":free") and what its provider declares free:
-_DECLARED_FREE: Final = frozenset(
-    {
-        ("github-copilot", "gpt-3.5-turbo"),  # included in the subscription
-        ("github-copilot", "gpt-4.1"),
-        ("github-copilot", "gpt-4o"),
-        ("github-copilot", "gpt-4o-mini"),
-        ("google", "gemma-3"),  # no paid tier on the Gemini API
-        ("google", "gemma-3n"),
-        ("google", "gemma-4-26b-a4b-it"),
-        ("google", "gemma-4-31b-it"),
-        ("openai", "moderation"),
-    }
-)
-_FREE_KEYS: Final = ("input_mtok", "output_mtok")
+# Layers, strongest first. A fallback prices only what no other layer does.
+USER: Final = "user"
+CORRECTIONS: Final = "spanledger"
+BUNDLED: Final = "genai-prices"
+FALLBACK: Final = "fallback"
 
-# Groq bills at least ten seconds of audio a request (rule of genai-prices, in its code).
-_AUDIO_SECONDS_MIN: Final = {
-    ("groq", "whisper-large-v3"): 10,
-    ("groq", "whisper-large-v3-turbo"): 10,
-}
+TIER_KEYS: Final = frozenset({"service_tier", "processing", "speed"})
+
+_PLACE: Final = Decimal(1).scaleb(-MONEY_SCALE)
+_WIDE: Final = Context(prec=60, rounding=ROUND_HALF_EVEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,31 +48,78 @@ class Rate:
             )
             raise ValueError(message)
 
+    def times(self, factor: Decimal, why: str) -> "Rate":
+        """This rate, multiplied; rounded half even to the places that money has."""
+        usd = _WIDE.multiply(self.usd, factor).quantize(_PLACE, context=_WIDE)
+        usd = usd.normalize(_WIDE) if usd % 1 else usd.to_integral_value()
+        price_id = f"{self.price_id} *{factor.normalize():f} {why}"
+        return Rate(self.usage_key, self.per, usd, price_id, self.above)
+
 
 @dataclass(frozen=True, eq=False)
 class PriceRecord:
-    """One rule: these rates hold from an instant on, in a window of the day, in a context.
+    """One rule: these rates hold in a period, in a context, in a range of input tokens.
 
     ``rates``: usage key -> rates by rising ``above``; the last one that a call exceeds holds.
+    ``multiply``: usage key, or ``tokens`` for every unit of tokens -> factor on the rate that
+    other records give.
     """
 
     name: str  # the price id without its "#price_key"
     layer: str
     context: Mapping[str, str]  # e.g. {"service_tier": "flex"}; empty for the standard price
-    valid_from_ns: int | None
-    day_window_ns: tuple[int, int] | None  # start and end since midnight UTC, half open
+    period: Period
     rates: Mapping[str, tuple[Rate, ...]]
+    multiply: Mapping[str, Decimal] = field(default_factory=dict)
+    above: int = ANY_INPUT  # for calls of more input tokens than this,
+    up_to: int | None = None  # and at most this many
+    any_tier: bool = False  # holds whatever the service tier is
+    minimums: Mapping[str, int] = field(default_factory=dict)  # billed at least, if used at all
+    allowances: Mapping[str, str] = field(default_factory=dict)  # unit -> how much is free
+    account_state: str = ""  # why no price can be told from the call alone
+    reason: str = ""
+    source: str = ""
     known_at_ns: int = 0  # 0: came with the installation
 
-    def holds(self, at_ns: int) -> bool:
-        """Is the rule in force at an instant (UTC)?"""
-        if self.valid_from_ns is not None and at_ns < self.valid_from_ns:
-            return False
-        if self.day_window_ns is None:
-            return True
-        start, end = self.day_window_ns
-        moment = at_ns % NS_PER_DAY
-        return start <= moment < end if start <= end else moment >= start or moment < end
+    @property
+    def is_of_tier(self) -> bool:
+        """Does it speak of the call's service tier?"""
+        return self.any_tier or bool(TIER_KEYS & self.context.keys())
+
+    def matches(self, context: Mapping[str, str], at_ns: int) -> bool:
+        """Does it hold for a call's context, at an instant?"""
+        return self.context.items() <= context.items() and self.period.holds(at_ns)
+
+    def covers(self, floor: int) -> bool:
+        """Does it hold for calls just above so many input tokens?"""
+        return self.above <= floor and (self.up_to is None or floor < self.up_to)
+
+    def rank(self) -> tuple[int, int]:
+        """Of two records of a layer that hold, the one of the higher rank wins.
+
+        The more conditions, the stronger; of two equally narrow ones, that which began later.
+        """
+        ranged = self.above != ANY_INPUT or self.up_to is not None
+        conditions = len(self.context) + bool(self.period.hours) + bool(self.period.days) + ranged
+        return conditions, self.period.from_ns or 0
+
+
+@dataclass(frozen=True, eq=False)
+class Contract:
+    """What was agreed with a seller: other rates, or a factor on the list price."""
+
+    name: str
+    provider: str  # an id of the book, "" for any
+    models: tuple[str, ...]  # patterns; "*" for any
+    context: Mapping[str, str]
+    period: Period
+    rates: Mapping[str, tuple[Rate, ...]]
+    factor: Decimal = Decimal(1)
+    known_at_ns: int = 0
+
+    def matches(self, context: Mapping[str, str], at_ns: int) -> bool:
+        """Does it hold for a call's context, at an instant?"""
+        return self.context.items() <= context.items() and self.period.holds(at_ns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +130,7 @@ class BookModel:
     id: str
     standard: tuple[PriceRecord, ...]  # of those in force the last one holds, else the first
     variants: tuple[PriceRecord, ...]  # for each unit, the first in force that matches holds
-    audio_seconds_min: int
+    audio_seconds_min: int = 0
 
     @property
     def is_free(self) -> bool:
@@ -125,131 +142,13 @@ class BookModel:
 
     def in_force(
         self, context: Mapping[str, str], at_ns: int
-    ) -> tuple[PriceRecord, tuple[PriceRecord, ...]]:
-        """The standard record and the variants that hold, the strongest variant first."""
-        standing = [record for record in self.standard if record.holds(at_ns)]
-        variants = tuple(
-            record
-            for record in self.variants
-            if record.holds(at_ns) and record.context.items() <= context.items()
-        )
-        return (standing[-1] if standing else self.standard[0]), variants
+    ) -> tuple[tuple[PriceRecord, ...], tuple[PriceRecord, ...]]:
+        """The standard record, if there is any, and the variants that hold, strongest first."""
+        standing = [record for record in self.standard if record.period.holds(at_ns)]
+        variants = tuple(record for record in self.variants if record.matches(context, at_ns))
+        return tuple(standing[-1:] or self.standard[:1]), variants
 
     def records(self) -> Iterator[PriceRecord]:
-        """Every record, standard ones first."""
+        """Every record of the bundled data, standard ones first."""
         yield from self.standard
         yield from self.variants
-
-
-def compile_model(provider: "Provider", model: "ModelInfo", units: Units) -> BookModel:
-    """Read the records of one model of genai-prices."""
-    from genai_prices.types import ModelPrice  # noqa: PLC0415 - 0.4 s that an app need not pay
-
-    reader = _Reader(provider.id, model.id, units)
-    prices = model.prices
-    if isinstance(prices, ModelPrice):
-        standard = [reader.record(prices, None, {})]
-    else:
-        standard = [reader.record(item.prices, item.constraint, {}) for item in prices]
-    variants = [
-        reader.record(variant.prices, variant.constraint, variant.when)
-        for variant in model.price_variants or ()
-    ]
-    return BookModel(
-        provider.id,
-        model.id,
-        tuple(standard),
-        tuple(variants),
-        _AUDIO_SECONDS_MIN.get((provider.id, model.id), 0),
-    )
-
-
-class _Reader:
-    """Makes the records of one model, and keeps their names apart."""
-
-    def __init__(self, provider: str, model: str, units: Units) -> None:
-        self._identity = (provider, model)
-        self._units = units
-        self._names: set[str] = set()
-
-    def record(
-        self,
-        prices: "ModelPrice",
-        constraint: "StartDateConstraint | TimeOfDateConstraint | None",
-        context: Mapping[str, str],
-    ) -> PriceRecord:
-        valid_from_ns, day_window_ns = _validity(constraint)
-        name = self._name(context, valid_from_ns, day_window_ns)
-        priced = {key: price for key, price in vars(prices).items() if price is not None}
-        if not priced and not context and self._is_free():
-            priced = dict.fromkeys(_FREE_KEYS, Decimal(0))
-        rates: dict[str, tuple[Rate, ...]] = {}
-        for price_key, price in priced.items():
-            unit = self._units.by_price_key.get(price_key)
-            if unit is None:
-                continue  # a unit from a later genai-prices: no rate is better than a wrong one
-            steps = _steps(price)
-            rates[unit.usage_key] = tuple(
-                Rate(unit.usage_key, unit.per, usd, _price_id(name, price_key, above), above)
-                for above, usd in steps
-            )
-        return PriceRecord(name, LAYER, dict(context), valid_from_ns, day_window_ns, rates)
-
-    def _is_free(self) -> bool:
-        return self._identity[1].endswith(":free") or self._identity in _DECLARED_FREE
-
-    def _name(
-        self, context: Mapping[str, str], from_ns: int | None, window: tuple[int, int] | None
-    ) -> str:
-        """``LAYER/provider/model/rule``; dates and contexts outlive an index into a list."""
-        rule = "+".join(f"{key}={value}" for key, value in sorted(context.items())) or "standard"
-        if from_ns is not None:
-            day = datetime.fromtimestamp(from_ns // NS_PER_SECOND, UTC).date()
-            rule += f"@{day.isoformat()}"
-        if window is not None:
-            rule += f"@{_clock(window[0])}-{_clock(window[1])}Z"
-        name = "/".join((LAYER, *self._identity, rule))
-        twins = sum(other.partition("~")[0] == name for other in self._names)
-        name = f"{name}~{twins + 1}" if twins else name
-        self._names.add(name)
-        return name
-
-
-def _price_id(record: str, price_key: str, above: int) -> str:
-    return f"{record}#{price_key}" + (f">{above}" if above != ANY_INPUT else "")
-
-
-def _clock(moment_ns: int) -> str:
-    minutes = moment_ns // NS_PER_SECOND // 60
-    return f"{minutes // 60:02}:{minutes % 60:02}"
-
-
-def _steps(price: "Decimal | TieredPrices") -> Sequence[tuple[int, Decimal]]:
-    """(above how many input tokens, USD), rising. The whole call takes one of them."""
-    if isinstance(price, Decimal):
-        return [(ANY_INPUT, price)]
-    return [(ANY_INPUT, price.base), *((tier.start, tier.price) for tier in price.tiers)]
-
-
-def _validity(
-    constraint: "StartDateConstraint | TimeOfDateConstraint | None",
-) -> tuple[int | None, tuple[int, int] | None]:
-    from genai_prices.types import StartDateConstraint  # noqa: PLC0415 - as above
-
-    if constraint is None:
-        return None, None
-    if isinstance(constraint, StartDateConstraint):
-        midnight = datetime.combine(constraint.start_date, time(), UTC)
-        return int(midnight.timestamp()) * NS_PER_SECOND, None
-    return None, (
-        _since_midnight_ns(constraint.start_time),
-        _since_midnight_ns(constraint.end_time),
-    )
-
-
-def _since_midnight_ns(moment: time) -> int:
-    """A time of day in UTC; a naive one is UTC already."""
-    aware = datetime.combine(datetime(2000, 1, 2, tzinfo=UTC), moment)
-    aware = aware.replace(tzinfo=UTC) if aware.tzinfo is None else aware.astimezone(UTC)
-    seconds = (aware.hour * 60 + aware.minute) * 60 + aware.second
-    return seconds * NS_PER_SECOND + aware.microsecond * 1_000
