@@ -13,7 +13,7 @@ ARROWS: dict[str, set[str]] = {
     "__main__": {"cli", "errors"},
     "ledger": set(),
     "errors": set(),
-    "config": {"errors"},
+    "config": {"errors", "ledger.catalog"},  # it reads price files and says what is wrong in them
     "store": {"ledger", "errors"},
     "reports": {"store", "ledger", "errors"},
     "instrument": {"ledger.catalog"},

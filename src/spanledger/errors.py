@@ -53,10 +53,18 @@ class Problem:
 class ConfigError(SpanledgerError):
     """The configuration cannot be used; carries every problem at once."""
 
+    what: ClassVar[str] = "the configuration has"
+
     def __init__(self, errors: Sequence[Problem]) -> None:
         self.errors = tuple(errors)
         count = f"{len(self.errors)} problem{'s' if len(self.errors) != 1 else ''}"
-        super().__init__(f"the configuration has {count}")
+        super().__init__(f"{self.what} {count}")
 
     def __str__(self) -> str:
         return "\n".join((f"{self.message}:", *(f"  {problem}" for problem in self.errors)))
+
+
+class PriceFileError(ConfigError):
+    """A price file cannot be used; carries every problem at once."""
+
+    what: ClassVar[str] = "the price files have"

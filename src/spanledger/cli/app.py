@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from spanledger import __version__
+from spanledger.cli import prices
 from spanledger.errors import SpanledgerError
 
 if TYPE_CHECKING:
@@ -67,6 +68,9 @@ app = typer.Typer(
 )
 
 
+app.add_typer(prices.app, name="prices")
+
+
 @app.command()
 def serve(
     config_file: ConfigFile = None,
@@ -76,14 +80,15 @@ def serve(
 ) -> None:
     """Run the collector until it is told to stop; SIGHUP reads the configuration anew."""
     from spanledger.cli import logs  # noqa: PLC0415 - help must not load the collector
-    from spanledger.config import warnings  # noqa: PLC0415 - likewise
+    from spanledger.config import price_files, warnings  # noqa: PLC0415 - likewise
 
     def load() -> "Config":
         return _load(config_file, data_dir, overrides, insecure=insecure)
 
     config = load()
     logs.set_up(config.log.level, config.log.format)
-    for warning in warnings(config):
+    prices = price_files.read(config.prices.files)
+    for warning in (*warnings(config), *prices.warnings):
         logs.logger.warning("%s", warning)
     # Read when grpc is imported: its core writes to stderr past every logger.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
@@ -100,10 +105,14 @@ def check_config(
     insecure: Insecure = False,
 ) -> None:
     """Tell all that is wrong with a configuration, without running it."""
-    from spanledger.config import warnings  # noqa: PLC0415 - help must not load the collector
+    from spanledger.config import price_files, warnings  # noqa: PLC0415 - help loads no collector
+    from spanledger.errors import PriceFileError  # noqa: PLC0415 - likewise
 
     config = _load(config_file, data_dir, overrides, insecure=insecure)
-    for warning in warnings(config):
+    prices = price_files.read(config.prices.files)
+    if prices.problems:
+        raise PriceFileError(prices.problems)
+    for warning in (*warnings(config), *prices.warnings):
         typer.echo(f"warning: {warning}", err=True)
     typer.echo(f"{config_file or 'The configuration'} is valid")
 

@@ -13,13 +13,13 @@ from spanledger.collector.auth import Gate, Grant
 from spanledger.collector.commit import Rules
 from spanledger.collector.tls import Certificates, Files
 from spanledger.config import Config
+from spanledger.config.price_files import load_book
 from spanledger.errors import StartupError
 from spanledger.ledger import dialects
-from spanledger.ledger.catalog import PriceBook
 from spanledger.ledger.pricing import price
 
 # What SIGHUP takes into use. Everything else is bound to sockets, files and threads that exist.
-RELOADED: Final = frozenset({"attributes", "auth", "budgets", "tenant"})
+RELOADED: Final = frozenset({"attributes", "auth", "budgets", "prices", "tenant"})
 
 
 def rules(config: Config) -> Rules:
@@ -27,6 +27,7 @@ def rules(config: Config) -> Rules:
 
     Raises:
         StartupError: the configuration asks for content to be kept.
+        PriceFileError: a price file cannot be used.
     """
     attributes = config.attributes
     own = tuple(attributes.columns.items())
@@ -36,7 +37,7 @@ def rules(config: Config) -> Rules:
             f"attributes: {', '.join(content)}: content is never kept",
             hint="Remove these names; parameters, ids and tags of your own may be kept",
         )
-    book = PriceBook.bundled()
+    book = load_book(config.prices.files, config.prices.data)
     return Rules(
         dialects.attribute_keys(attributes.allow, own),
         lambda spans, tenants: dialects.normalise(spans, tenants, own),

@@ -62,13 +62,21 @@ def shown(text: str) -> str:
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in short)
 
 
-def read(text: str, source: str, environ: Mapping[str, str], at: Keys = ()) -> Document:
+def read(
+    text: str,
+    source: str,
+    environ: Mapping[str, str],
+    at: Keys = (),
+    *,
+    values_max: int = _VALUES_MAX,
+) -> Document:
     """Read one YAML text; its root stands at the key ``at``.
 
     ``source`` names the text in places. Problems are in the document, nothing is raised.
     """
     document = Document()
     try:
+        # Not CSafeLoader, ten times as quick: a text that is nested too deeply ends the process.
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         document.problems.append(_syntax_problem(error, source))
@@ -77,7 +85,7 @@ def read(text: str, source: str, environ: Mapping[str, str], at: Keys = ()) -> D
         document.problems.append(_unreadable(source, "is nested too deeply"))
         return document
     if node is not None:
-        _Builder(document, source, environ).build(node, at)
+        _Builder(document, source, environ, values_max).build(node, at)
     return document
 
 
@@ -98,7 +106,10 @@ class _UnfoldsError(Exception):
 
 
 class _Builder:
-    def __init__(self, document: Document, source: str, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, document: Document, source: str, environ: Mapping[str, str], values_max: int
+    ) -> None:
+        self._values_max = values_max
         self._document = document
         self._source = source
         self._environ = environ
@@ -108,7 +119,7 @@ class _Builder:
         try:
             self._document.values = self._value(node, at, depth=0)
         except _UnfoldsError:
-            wrong = f"stands for more than {_VALUES_MAX} values or {_DEPTH_MAX} levels"
+            wrong = f"stands for more than {self._values_max} values or {_DEPTH_MAX} levels"
             self._document.values = None
             self._document.problems.append(_unreadable(self._source, wrong))
 
@@ -123,7 +134,7 @@ class _Builder:
 
     def _value(self, node: yaml.Node, path: Keys, depth: int) -> Any:
         self._values += 1
-        if depth > _DEPTH_MAX or self._values > _VALUES_MAX:
+        if depth > _DEPTH_MAX or self._values > self._values_max:
             raise _UnfoldsError
         self._document.places.setdefault(path, self._place(node))
         if node.tag not in _TAGS:

@@ -46,6 +46,17 @@ def _long_enough(token: Secret) -> Secret:
     return token
 
 
+def _file(value: Any) -> Any:
+    if isinstance(value, Path):
+        return value
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise WrongValueError("is not the name of a file", "Write a path, in quotes if needed")
+    return Path(value).expanduser()
+
+
+FilePath = Annotated[Path, BeforeValidator(_file)]
+
+
 def _count(default: int, low: int, high: int, about: str) -> Any:
     # Strict, because lax pydantic takes `true` for 1.
     return Field(default=default, ge=low, le=high, strict=True, description=about)
@@ -82,9 +93,9 @@ class Auth(_Section):
 class Tls(_Section):
     """``tls``: one certificate for all listeners."""
 
-    cert_file: Path | None = Field(default=None, description="PEM file of the certificate chain")
-    key_file: Path | None = Field(default=None, description="PEM file of its key, no password")
-    client_ca_file: Path | None = Field(
+    cert_file: FilePath | None = Field(default=None, description="PEM file of the certificate chain")
+    key_file: FilePath | None = Field(default=None, description="PEM file of its key, no password")
+    client_ca_file: FilePath | None = Field(
         default=None, description="PEM file of the CA whose certificates OTLP senders must show"
     )
 
@@ -228,6 +239,19 @@ class Attributes(_Section):
     )
 
 
+class Prices(_Section):
+    """``prices``: what is laid over the prices that come with spanledger."""
+
+    # Each is read whole at the start; one file per team or contract is plenty.
+    files: tuple[FilePath, ...] = Field(
+        default=(), max_length=20, description="price files of your own, the strongest first"
+    )
+    data: FilePath | None = Field(
+        default=None,
+        description="newer prices of genai-prices, as `spanledger prices update` wrote",
+    )
+
+
 class Log(_Section):
     """``log``."""
 
@@ -325,6 +349,7 @@ class Config(_Section):
     store: Store = Store()
     metrics: Metrics = Metrics()
     attributes: Attributes = Attributes()
+    prices: Prices = Prices()
     # Each is a query every metrics.refresh_seconds.
     budgets: tuple[Budget, ...] = Field(default=(), max_length=100, description="limits of spend")
     log: Log = Log()

@@ -16,7 +16,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from spanledger.ledger.catalog import identity
-from spanledger.ledger.catalog.bundled import compile_model
+from spanledger.ledger.catalog.bundled import compile_model, read_providers
 from spanledger.ledger.catalog.cards import RateCard, ResolvedModel, compile_card, in_force
 from spanledger.ledger.catalog.document import Document, read_document
 from spanledger.ledger.catalog.layers import Layers, OwnModel
@@ -97,18 +97,33 @@ class PriceBook:
         documents: Sequence[Document] = (),
         *,
         corrected: bool = True,
+        data: bytes | None = None,
         known_at_ns: int | None = None,
     ) -> "PriceBook":
         """The installed genai-prices under our corrections under the user's price files.
 
-        Loading it takes about half a second. ``corrected``: with our corrections.
+        Loading it takes about half a second.
+
+        Args:
+            documents: the user's price files, the strongest first.
+            corrected: with our corrections.
+            data: a newer data file of genai-prices (``data.json``) instead of the installed one.
+            known_at_ns: leave out what price files learned later; None for nothing.
+
+        Raises:
+            ValueError: ``data`` is no such file.
         """
-        from genai_prices.data import providers  # noqa: PLC0415 - 0.4 s an app need not pay
-        from genai_prices.data_units import unit_data  # noqa: PLC0415 - as above
+        from genai_prices.data_units import unit_data  # noqa: PLC0415 - 0.4 s an app need not pay
 
         digest = sha256(_RULES)
-        for name in ("data.py", "data_units.py"):
-            digest.update(files("genai_prices").joinpath(name).read_bytes())
+        digest.update(files("genai_prices").joinpath("data_units.py").read_bytes())
+        if data is None:
+            from genai_prices.data import providers  # noqa: PLC0415 - as above
+
+            digest.update(files("genai_prices").joinpath("data.py").read_bytes())
+        else:
+            providers = read_providers(data)
+            digest.update(data)
         layers = list(documents)
         if corrected:
             layers.append(corrections(Units.from_data(unit_data)))
@@ -193,7 +208,7 @@ class PriceBook:
                     if not (resolved.entry.is_free and "vertex" in folded):
                         return resolved
                     # Free on the Gemini API; Vertex bills the machine an open model runs on.
-            own = self._layers.named_by_pattern(payer_id, spelled)
+            own = self._layers.named_last(payer_id, spelled)
             if own is not None:
                 return self._own(own)
         return "unknown_model" if somebody_sells else "unknown_provider"

@@ -6,6 +6,7 @@ instant follows the rules of genai-prices to the letter.
 Never invents a rate: a model that its data leaves empty is free only where that is known.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time
 from decimal import Decimal
@@ -144,3 +145,18 @@ def _since_midnight_ns(moment: time) -> int:
     aware = aware.replace(tzinfo=UTC) if aware.tzinfo is None else aware.astimezone(UTC)
     seconds = (aware.hour * 60 + aware.minute) * 60 + aware.second
     return seconds * NS_PER_SECOND + aware.microsecond * 1_000
+
+
+def read_providers(data: bytes) -> "list[Provider]":
+    """Read a data file of genai-prices: the form in which it publishes newer prices.
+
+    Raises:
+        ValueError: it is no such file.
+    """
+    # Its own reader is private; the public one fetches from the network and changes the process.
+    from genai_prices.types import _providers_from_raw  # noqa: PLC0415 - as above
+
+    raw = json.loads(data, parse_float=Decimal)
+    if not isinstance(raw, list) or not raw:
+        raise ValueError("it is no list of providers")
+    return _providers_from_raw(raw)

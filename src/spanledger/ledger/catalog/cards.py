@@ -99,15 +99,20 @@ class InForce:
 
     def stack(self) -> list[PriceRecord]:
         """Those with rates, strongest first: what speaks of the tier, then what does not."""
-        layers = (USER, CORRECTIONS, BUNDLED, FALLBACK)
-        bundled = {True: self.variants, False: self.standard}
-        return [
-            record
-            for of_tier in (True, False)
-            for layer in layers
-            for record in (bundled[of_tier] if layer == BUNDLED else self.own)
-            if record.layer == layer and (layer == BUNDLED or record.is_of_tier == of_tier)
-        ]
+
+        def own(layer: str, *, of_tier: bool) -> list[PriceRecord]:
+            return [
+                record
+                for record in self.own
+                if record.layer == layer and record.is_of_tier == of_tier
+            ]
+
+        of_tier = own(USER, of_tier=True) + own(CORRECTIONS, of_tier=True) + [*self.variants]
+        of_any = own(USER, of_tier=False) + own(CORRECTIONS, of_tier=False) + [*self.standard]
+        last = own(FALLBACK, of_tier=True)
+        # Where only a fallback knows the tier, it is nearer than anybody's standard price.
+        first = [*of_tier, *of_any, *last] if of_tier else [*last, *of_any]
+        return first + own(FALLBACK, of_tier=False)
 
 
 def in_force(model: ResolvedModel, context: Mapping[str, str], at_ns: int) -> InForce:

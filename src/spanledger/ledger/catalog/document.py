@@ -142,7 +142,8 @@ class _Reader:
         period = _period(entry)
         label = "+".join(models[:1]) + (f"+{len(models) - 1}" if len(models) > 1 else "")
         rule = "+".join(f"{key}={value}" for key, value in sorted(context.items())) or "standard"
-        name = self._name("/".join((self._layer, provider, label, f"{rule}{period}")))
+        ranged = "".join(entry.text("input_tokens").split())
+        name = self._name("/".join((self._layer, provider, label, f"{rule}{period}{ranged}")))
         priced = read_rates(entry, "rates", self._units)
         multiply = self._factors(entry)
         account_state = entry.text("account_state")
@@ -179,7 +180,7 @@ class _Reader:
         off = entry.number("discount_percent", Decimal(0), Decimal(100))
         margin = entry.number("margin_percent", Decimal(0), Decimal(10_000))
         priced = read_rates(entry, "rates", self._units)
-        if off is None and margin is None and not priced:
+        if not {"discount_percent", "margin_percent", "rates"} & entry.values.keys():
             hint = "Add discount_percent:, margin_percent: or rates:"
             entry.fault("", "changes no price", hint)
         full = self._name(f"contract/{name}")
@@ -201,10 +202,9 @@ class _Reader:
         self.new_units += [
             each.usage_key for each in priced if each.usage_key not in self._units.by_usage_key
         ]
-        tail = f">{above}" if above != ANY_INPUT else ""
         return {
             each.usage_key: (
-                Rate(each.usage_key, each.per, each.usd, f"{name}#{each.price_key}{tail}", above),
+                Rate(each.usage_key, each.per, each.usd, f"{name}#{each.price_key}", above),
             )
             for each in priced
         }

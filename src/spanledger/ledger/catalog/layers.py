@@ -46,6 +46,7 @@ class Layers:
         self._exact: dict[tuple[str, str], list[PriceRecord]] = {}
         self._patterns: list[tuple[str, str, PriceRecord]] = []
         self._named: dict[tuple[str, str], OwnModel] = {}
+        self._named_last: dict[tuple[str, str], OwnModel] = {}
         self._named_by_pattern: list[tuple[str, str, OwnModel]] = []
         ordered = sorted(documents, key=lambda document: _ORDER[document.layer])
         for document in ordered:
@@ -55,8 +56,12 @@ class Layers:
                 if _is_known(listing.record, known_at_ns):
                     self._add(listing)
 
+        self._sellers = {own.provider for own in self.models()}
+
     def _add(self, listing: Listing) -> None:
         provider = listing.provider
+        # A fallback must not take a name away from the bundled model that it means.
+        named = self._named_last if listing.record.layer == FALLBACK else self._named
         for model in listing.models:
             own = OwnModel(provider, model, listing.base)
             if model.endswith("*"):
@@ -64,13 +69,13 @@ class Layers:
                 self._named_by_pattern.append((provider, model, own))
             else:
                 self._exact.setdefault((provider, model), []).append(listing.record)
-                self._named.setdefault((provider, model), own)
+                named.setdefault((provider, model), own)
         for name in listing.names:
             own = OwnModel(provider, listing.models[0], listing.base)
             if name.endswith("*"):
                 self._named_by_pattern.append((provider, name, own))
             else:
-                self._named.setdefault((provider, name), own)
+                named.setdefault((provider, name), own)
 
     def alias(self, provider: str, spellings: Iterable[str]) -> str | None:
         """The model that a deployment, an inference profile or another name stands for."""
@@ -91,18 +96,17 @@ class Layers:
         found = (self._named.get((provider, name)) for name in spellings)
         return next((own for own in found if own is not None), None)
 
-    def named_by_pattern(self, provider: str, spellings: Sequence[str]) -> OwnModel | None:
-        """The first model of a file whose pattern one of these names matches."""
+    def named_last(self, provider: str, spellings: Sequence[str]) -> OwnModel | None:
+        """A model that nothing else knows: a pattern of a file, then a fallback's name."""
         for payer, pattern, own in self._named_by_pattern:
             if payer == provider and any(_matches(pattern, name) for name in spellings):
                 return own
-        return None
+        found = (self._named_last.get((provider, name)) for name in spellings)
+        return next((own for own in found if own is not None), None)
 
     def sells(self, provider: str) -> bool:
         """Does any file price something of this provider?"""
-        return any(payer == provider for payer, _ in self._named) or any(
-            payer == provider for payer, *_ in self._named_by_pattern
-        )
+        return provider in self._sellers
 
     def records(self, provider: str, model: str) -> tuple[PriceRecord, ...]:
         """The records about a model: by layer, then the narrower and the later ones first."""
@@ -126,7 +130,8 @@ class Layers:
 
     def models(self) -> Iterator[OwnModel]:
         """Every model that a file names, once."""
-        own = [*self._named.values(), *(each for _, _, each in self._named_by_pattern)]
+        own = [*self._named.values(), *self._named_last.values()]
+        own += [each for _, _, each in self._named_by_pattern]
         yield from dict.fromkeys(own)
 
     def all_records(self) -> Iterator[tuple[str, str, PriceRecord]]:

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from typing import Any, Final, NamedTuple
 
 from spanledger.ledger.catalog.fields import Fault, Fields, decimal, did_you_mean, shown, usd
-from spanledger.ledger.catalog.units import Unit, Units
+from spanledger.ledger.catalog.units import Unit, Units, is_sized
 from spanledger.ledger.limits import QUANTITY_MAX
 
 _NEW_UNIT: Final = re.compile(r"[a-z][a-z0-9_.]{0,63}")
@@ -135,6 +135,8 @@ def _may_be_new(name: str, units: Units) -> bool:
     """May a key be a unit of the installation's own?"""
     if not _NEW_UNIT.fullmatch(name) or name.endswith(("tok", "token", "tokens")):
         return False
+    if is_sized(name):
+        return True
     return not get_close_matches(name, _names(units), n=1, cutoff=0.85)
 
 

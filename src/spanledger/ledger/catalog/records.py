@@ -94,14 +94,15 @@ class PriceRecord:
         """Does it hold for calls just above so many input tokens?"""
         return self.above <= floor and (self.up_to is None or floor < self.up_to)
 
-    def rank(self) -> tuple[int, int]:
+    def rank(self) -> tuple[int, int, int]:
         """Of two records of a layer that hold, the one of the higher rank wins.
 
-        The more conditions, the stronger; of two equally narrow ones, that which began later.
+        The more conditions, the stronger; of two equally narrow ones that which is for more input
+        tokens, then that which began later.
         """
         ranged = self.above != ANY_INPUT or self.up_to is not None
         conditions = len(self.context) + bool(self.period.hours) + bool(self.period.days) + ranged
-        return conditions, self.period.from_ns or 0
+        return conditions, self.above, self.period.from_ns or 0
 
 
 @dataclass(frozen=True, eq=False)

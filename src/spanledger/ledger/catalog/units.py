@@ -170,6 +170,11 @@ class Units:
         return unit.usage_key == "requests" or (is_output and "input_tokens" in priced)
 
 
+def is_sized(usage_key: str) -> bool:
+    """Is it a size of something, such as ``images_8k``?"""
+    return _SIZED.fullmatch(usage_key) is not None
+
+
 def _rest(whole: Unit, priced: Iterable[Unit], leaves: Mapping[str, Terms]) -> Terms:
     """What a unit comes to without its priced parts."""
     terms = {whole.usage_key: 1}
