@@ -77,6 +77,42 @@ def test_names_of_the_wild_find_their_seller(
     assert _found(provider, name) == (seller, model)
 
 
+@pytest.mark.parametrize(
+    ("provider", "name", "model"),
+    [
+        ("openai", "FT:GPT-4o-mini-2024-07-18:Acme:bot:AbC", "ft:gpt-4o-mini"),
+        ("openai", "ft:gpt-3.5-turbo-0125:acme::x", "ft:gpt-3.5-turbo-"),
+        ("openai", "O3-2025-04-16", "o3"),
+        ("anthropic", "claude-opus-4-5-20251101", "claude-opus-4-5"),
+        ("anthropic", " Claude-Sonnet-4-5 ", "claude-sonnet-4-5"),
+        ("gcp.vertex_ai", "claude-opus-4-5@20251101", "claude-opus-4-5"),
+        ("gcp.vertex_ai", "gemini-2.5-pro@default", "gemini-2.5-pro"),
+        (
+            "gcp.gemini",
+            "projects/p/locations/l/publishers/google/models/gemini-2.5-flash",
+            "gemini-2.5-flash",
+        ),
+        ("openrouter", "anthropic/claude-sonnet-4.5", "anthropic/claude-sonnet-4.5"),
+        ("openrouter", "openai/gpt-4o-mini", "openai/gpt-4o-mini"),
+        ("mistral_ai", "mistral-nemo:free", "mistral-nemo:free"),
+    ],
+)
+def test_suffixes_prefixes_and_case_do_not_hide_a_model(
+    provider: str, name: str, model: str
+) -> None:
+    found = _found(provider, name)
+    assert not isinstance(found, str), found
+    assert found[1] == model
+
+
+def test_the_free_offer_of_a_router_is_another_model_than_the_paid_one() -> None:
+    free = [model for model in BOOK.models() if model.model.endswith(":free")]
+    assert free
+    for model in free:
+        if _found(model.provider, model.model) == (model.provider, model.model):
+            assert BOOK.card(model, "", _ns(NOON)).is_free, model.model
+
+
 _HAIKU = "anthropic.claude-haiku-4-5-20251001-v1:0"
 
 
@@ -123,6 +159,8 @@ def test_a_flood_of_names_is_not_remembered() -> None:
         assert book.resolve("", f"junk-{number}", "") == "unknown_provider"
     remembered = book._remembered.cache_info()
     assert remembered.currsize == remembered.maxsize
+    assert len(book._models) < 2_500
+    assert book._cards == {}
     assert not any(
         "junk" in str(key) for key in DataSnapshot(providers, from_auto_update=False)._lookup_cache
     )

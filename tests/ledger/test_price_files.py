@@ -340,6 +340,45 @@ def test_beside_a_contract_calls_without_one_keep_their_list_price() -> None:
     assert money == [(2, Decimal("2.5")), (Decimal("0.15"), Decimal("0.15")), (None, None)]
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"multiply": {"web_searches": 1_000}},
+        {"contract": {"name": "c", "margin_percent": 10_000}},
+    ],
+)
+def test_a_product_that_money_has_no_room_for_is_no_price(more: dict[str, Any]) -> None:
+    prices = [_record(rates={"web_searches": 1_000_000})]
+    if "multiply" in more:
+        prices.append({"provider": MINE[0], "model": MINE[1], "region": "x", **more})
+    contracts = [more["contract"]] if "contract" in more else []
+    book = book_with({"prices": prices, "contracts": contracts})
+    row = entry(*MINE, book=book, region="x", web_searches=1)
+    assert (row["cost_usd"], row["unpriced_reason"]) == (None, "no_rate_for_unit")
+
+
+def test_nothing_wraps_at_the_caps_of_quantity_and_rate() -> None:
+    least = "0." + "0" * 17 + "1"
+    book = book_with({"prices": [_record(rates={"widgets": 1_000_000, "gadgets": least})]})
+    calls = [
+        call(*MINE, widgets=1_000),
+        call(*MINE, gadgets=10**12),
+        call(*MINE, widgets=1_000, gadgets=1),
+        call(*MINE, widgets=10**12),
+        call(*MINE, gadgets=10**12 + 1),
+    ]
+    rows = priced(*calls * 1_000, book=book)
+    assert (
+        rows.get_column("cost_usd").to_list()
+        == [
+            *(Decimal(10**9), Decimal(10) ** -6),
+            *[None] * 3,
+        ]
+        * 1_000
+    )
+    assert set(rows.get_column("unpriced_reason")) == {"", "usage_invalid"}
+
+
 # --- the book as a whole --------------------------------------------------------------------------
 
 

@@ -188,11 +188,12 @@ def _band(
             nearest = max(wholes, key=lambda key: len(units.by_usage_key[key].dimensions))
             rate, record = chosen[nearest]
             chosen[unit] = (Rate(unit, rate.per, rate.usd, rate.price_id, rate.above), record)
-    return tuple(
+    made = (
         _multiplied(*chosen[unit.usage_key], multipliers, is_token=unit.is_token)
         for unit in units
         if unit.usage_key in chosen
     )
+    return tuple(rate for rate in made if rate is not None)
 
 
 def _reached(steps: Sequence[Rate], floor: int) -> Rate:
@@ -203,7 +204,7 @@ def _reached(steps: Sequence[Rate], floor: int) -> Rate:
 
 def _multiplied(
     rate: Rate, record: PriceRecord, multipliers: Sequence[PriceRecord], *, is_token: bool
-) -> Rate:
+) -> Rate | None:
     """Apply the strongest factor of each context, save those that the rate is already of."""
     done: set[frozenset[tuple[str, str]]] = set()
     for each in multipliers:
@@ -214,7 +215,10 @@ def _multiplied(
         done.add(context)
         foreign = {pair for pair in context if not (record.any_tier and pair[0] in TIER_KEYS)}
         if factor != _ONE and not (context and foreign <= record.context.items()):
-            rate = rate.times(factor, each.name)
+            product = rate.times(factor, each.name)
+            if product is None:
+                return None
+            rate = product
     return rate
 
 
@@ -228,6 +232,7 @@ def _agreed(
         rates |= {unit: steps[0] for unit, steps in contract.rates.items()}
         ordered = [rates[unit.usage_key] for unit in units if unit.usage_key in rates]
         if contract.factor != _ONE:
-            ordered = [rate.times(contract.factor, contract.name) for rate in ordered]
+            made = [rate.times(contract.factor, contract.name) for rate in ordered]
+            ordered = [rate for rate in made if rate is not None]
         bands.append(tuple(ordered))
     return tuple(bands)

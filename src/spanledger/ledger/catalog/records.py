@@ -48,9 +48,15 @@ class Rate:
             )
             raise ValueError(message)
 
-    def times(self, factor: Decimal, why: str) -> "Rate":
-        """This rate, multiplied; rounded half even to the places that money has."""
+    def times(self, factor: Decimal, why: str) -> "Rate | None":
+        """This rate, multiplied; rounded half even to the places that money has.
+
+        None beyond what arithmetic has room for: then the unit has no price, rather than a wrong
+        one.
+        """
         usd = _WIDE.multiply(self.usd, factor).quantize(_PLACE, context=_WIDE)
+        if usd > RATE_USD_MAX:
+            return None
         usd = usd.normalize(_WIDE) if usd % 1 else usd.to_integral_value()
         price_id = f"{self.price_id} *{factor.normalize():f} {why}"
         return Rate(self.usage_key, self.per, usd, price_id, self.above)

@@ -1,7 +1,8 @@
 """The book as rows: what a ledger keeps so that any past cost can be explained.
 
 Promises: one row for each rate, factor and contract of every layer, with the conditions it holds
-under; price id, model and unit make a row's key (a rule may be about several models); the rows of two books of one version are the same rows in the same order.
+under; price id, model and unit make a row's key (a rule may be about several models); the rows of
+two books of one version are the same rows in the same order.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
