@@ -88,11 +88,11 @@ def test_a_model_of_the_user_s_own_has_the_prices_of_its_base_where_it_has_none(
         "provider": "openai",
         "model": "ft-support",
         "base": "gpt-4o",
-        "names": ["support-*"],
+        "names": ["support-*", "ft:gpt-4o-2024-08-06:acme:*"],
         "rates": {"input_mtok": 5},
     }
     book = book_with({"prices": [mine]})
-    for name in ("ft-support", "support-v7"):
+    for name in ("ft-support", "support-v7", "ft:gpt-4o-2024-08-06:Acme:x"):
         row = entry("openai", name, book=book, input_tokens=1_000_000, output_tokens=1_000_000)
         assert (row["model"], row["cost_usd"]) == ("ft-support", 15)
 

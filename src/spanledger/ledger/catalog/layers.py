@@ -31,6 +31,36 @@ class OwnModel:
     base: str  # the model whose prices hold where the file has none; "" for the one of this name
 
 
+class _Names:
+    """Names that price files give to models: whole ones, then patterns in order."""
+
+    def __init__(self) -> None:
+        self._whole: dict[tuple[str, str], OwnModel] = {}
+        self._patterns: list[tuple[str, str, OwnModel]] = []
+
+    def add(self, name: str, own: OwnModel) -> None:
+        if name.endswith("*"):
+            self._patterns.append((own.provider, name, own))
+            return
+        known = self._whole.setdefault((own.provider, name), own)
+        if own.base and not known.base:  # any of a model's entries may say it
+            self._whole[own.provider, name] = own
+
+    def find(self, provider: str, spellings: Sequence[str]) -> OwnModel | None:
+        for name in spellings:
+            own = self._whole.get((provider, name))
+            if own is not None:
+                return own
+        for payer, pattern, own in self._patterns:
+            if payer == provider and any(_matches(pattern, name) for name in spellings):
+                return own
+        return None
+
+    def models(self) -> Iterator[OwnModel]:
+        yield from self._whole.values()
+        yield from (own for _, _, own in self._patterns)
+
+
 class Layers:
     """All price files of a book."""
 
@@ -45,9 +75,8 @@ class Layers:
         self._aliases: dict[tuple[str, str], str] = {}
         self._exact: dict[tuple[str, str], list[PriceRecord]] = {}
         self._patterns: list[tuple[str, str, PriceRecord]] = []
-        self._named: dict[tuple[str, str], OwnModel] = {}
-        self._named_last: dict[tuple[str, str], OwnModel] = {}
-        self._named_by_pattern: list[tuple[str, str, OwnModel]] = []
+        self._names = _Names()  # these come before the bundled models
+        self._last_names = _Names()  # and these after them
         ordered = sorted(documents, key=lambda document: _ORDER[document.layer])
         for document in ordered:
             for alias, model in (document.aliases or {}).items():
@@ -55,27 +84,24 @@ class Layers:
             for listing in document.listings:
                 if _is_known(listing.record, known_at_ns):
                     self._add(listing)
-
         self._sellers = {own.provider for own in self.models()}
 
     def _add(self, listing: Listing) -> None:
         provider = listing.provider
-        # A fallback must not take a name away from the bundled model that it means.
-        named = self._named_last if listing.record.layer == FALLBACK else self._named
+        # Neither a fallback nor a pattern of models takes a name away from the bundled model that
+        # it means; other names that a file lists for a model do.
+        last = self._last_names
+        names = last if listing.record.layer == FALLBACK else self._names
         for model in listing.models:
             own = OwnModel(provider, model, listing.base)
             if model.endswith("*"):
                 self._patterns.append((provider, model, listing.record))
-                self._named_by_pattern.append((provider, model, own))
+                last.add(model, own)
             else:
                 self._exact.setdefault((provider, model), []).append(listing.record)
-                named.setdefault((provider, model), own)
+                names.add(model, own)
         for name in listing.names:
-            own = OwnModel(provider, listing.models[0], listing.base)
-            if name.endswith("*"):
-                self._named_by_pattern.append((provider, name, own))
-            else:
-                named.setdefault((provider, name), own)
+            names.add(name, OwnModel(provider, listing.models[0], listing.base))
 
     def alias(self, provider: str, spellings: Iterable[str]) -> str | None:
         """The model that a deployment, an inference profile or another name stands for."""
@@ -92,17 +118,12 @@ class Layers:
         return None
 
     def named(self, provider: str, spellings: Sequence[str]) -> OwnModel | None:
-        """The model that a file calls by exactly one of these names."""
-        found = (self._named.get((provider, name)) for name in spellings)
-        return next((own for own in found if own is not None), None)
+        """The model that a file calls by one of these names."""
+        return self._names.find(provider, spellings)
 
     def named_last(self, provider: str, spellings: Sequence[str]) -> OwnModel | None:
-        """A model that nothing else knows: a pattern of a file, then a fallback's name."""
-        for payer, pattern, own in self._named_by_pattern:
-            if payer == provider and any(_matches(pattern, name) for name in spellings):
-                return own
-        found = (self._named_last.get((provider, name)) for name in spellings)
-        return next((own for own in found if own is not None), None)
+        """A model that nothing else knows: of a file's pattern, or of a fallback."""
+        return self._last_names.find(provider, spellings)
 
     def sells(self, provider: str) -> bool:
         """Does any file price something of this provider?"""
@@ -130,9 +151,9 @@ class Layers:
 
     def models(self) -> Iterator[OwnModel]:
         """Every model that a file names, once."""
-        own = [*self._named.values(), *self._named_last.values()]
-        own += [each for _, _, each in self._named_by_pattern]
-        yield from dict.fromkeys(own)
+        own = {(each.provider, each.id): each for each in self._last_names.models()}
+        own |= {(each.provider, each.id): each for each in self._names.models()}
+        yield from own.values()
 
     def all_records(self) -> Iterator[tuple[str, str, PriceRecord]]:
         """(provider, model or pattern, record) of everything, strongest layer first."""
