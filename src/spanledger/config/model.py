@@ -93,7 +93,9 @@ class Auth(_Section):
 class Tls(_Section):
     """``tls``: one certificate for all listeners."""
 
-    cert_file: FilePath | None = Field(default=None, description="PEM file of the certificate chain")
+    cert_file: FilePath | None = Field(
+        default=None, description="PEM file of the certificate chain"
+    )
     key_file: FilePath | None = Field(default=None, description="PEM file of its key, no password")
     client_ca_file: FilePath | None = Field(
         default=None, description="PEM file of the CA whose certificates OTLP senders must show"
