@@ -9,7 +9,8 @@ import yaml
 from pydantic import ValidationError
 
 from spanledger.config import Config, load, warnings
-from spanledger.config.model import Column, Dimension, fields
+from spanledger.config.model import fields
+from spanledger.config.sections import Column, Dimension
 from spanledger.ledger.dialect_fields import FIELDS
 from spanledger.store.client import DIMENSIONS
 

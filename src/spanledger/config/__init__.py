@@ -5,7 +5,8 @@ problem with its key, the value and what to do. Never prints a secret, never gue
 """
 
 from spanledger.config.load import load
-from spanledger.config.model import Budget, Config, warnings
+from spanledger.config.model import Config, warnings
+from spanledger.config.sections import Budget
 from spanledger.config.values import Address, Secret
 
 __all__ = ["Address", "Budget", "Config", "Secret", "load", "warnings"]

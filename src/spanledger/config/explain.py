@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from spanledger.config import model
+from spanledger.config import model, sections
 from spanledger.config.document import Document, Keys, dotted, shown
 from spanledger.config.model import Config
 from spanledger.config.values import Address, Dsn, Secret, WrongValueError
@@ -49,7 +49,7 @@ def problem(detail: ErrorDetails, read: Document) -> Problem:
     kind = detail["type"]
     value = read.written.get(path, "")
     if path != detail["loc"]:
-        dimensions = get_args(model.Dimension)
+        dimensions = get_args(sections.Dimension)
         close = difflib.get_close_matches(str(path[-1]), dimensions, n=1)
         hint = f"Did you mean {close[0]}?" if close else f"There are {', '.join(dimensions)}"
         return _at(path, read, "", "is nothing to filter by", hint)
