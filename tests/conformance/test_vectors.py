@@ -28,23 +28,7 @@ OPTIONAL = {
 
 # What spanledger does not get right yet. A vector that leaves this list leaves it for good; one
 # that would have to be added is a defect.
-NOT_YET = {
-    "v05-realtime",
-    "v08-ses",
-    "v25-tier-dashscope",
-    "v37-residency",
-    "v39-12h-ultrafast",
-    "v53-image-per-size",
-    "v54-video-seconds",
-    "v55-video-by-resolution",
-    "v59-rerank",
-    "v64-cache-storage",
-    "v72-tod-weekend",
-    "v81-self-hosted",
-    "v84-discount",
-    "window-deepseek-before-its-rule",
-    "window-deepseek-saturday",
-}
+NOT_YET: set[str] = set()
 
 
 def all_vectors() -> list[dict[str, Any]]:
