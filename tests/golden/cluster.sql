@@ -120,6 +120,13 @@ ORDER BY (tenant, start_time, trace_id, span_id, kind, run, leg)
 ALTER TABLE spanledger.entries_local ON CLUSTER 'main' ADD COLUMN IF NOT EXISTS cache_write_unknown Bool AFTER cache_unknown
 ;
 
+-- Where inference ran, as the response says ("us", "eu", "global"): some prices depend on it.
+-- Entries from before have an empty text, as those of emitters that do not report it.
+
+ALTER TABLE spanledger.entries_local ON CLUSTER 'main'
+    ADD COLUMN IF NOT EXISTS region LowCardinality(String) DEFAULT '' AFTER service_tier
+;
+
 -- The whole ledger, on a cluster: by trace, so that a retry meets its twin wherever it arrives.
 
 CREATE OR REPLACE TABLE spanledger.entries ON CLUSTER 'main' AS spanledger.entries_local
@@ -159,6 +166,7 @@ SELECT
     charge.workflow AS workflow,
     charge.api_key_alias AS api_key_alias,
     charge.service_tier AS service_tier,
+    charge.region AS region,
     charge.response_id AS response_id,
     charge.status AS status,
     charge.error_type AS error_type,
