@@ -1,15 +1,37 @@
 """spanledger: OpenTelemetry spans in, an exact LLM cost ledger out.
 
 Importing this loads the OpenTelemetry API and nothing else, so it may stand at the top of any app.
-The SDK and its exporters load when ``instrument()`` is called; the collector has its own extras.
+The SDK and its exporters load when ``instrument()`` is called, prices at the first ``estimate()``;
+the collector has its own extras.
 """
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from spanledger.instrument import attribute, instrument
 
+if TYPE_CHECKING:
+    from spanledger.ledger.estimate import Estimate, estimate, estimate_text, tokens_of_text
+
 # ``spanledger.instrument`` is the function from here on. The package of that name is still there
 # for ``from spanledger.instrument.x import y``, which never looks at this attribute.
-__all__ = ["__version__", "attribute", "instrument"]
+__all__ = [
+    "Estimate",
+    "__version__",
+    "attribute",
+    "estimate",
+    "estimate_text",
+    "instrument",
+    "tokens_of_text",
+]
 
 __version__: Final = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Load the estimator when it is first asked for: most apps that are instrumented never do."""
+    if name not in {"Estimate", "estimate", "estimate_text", "tokens_of_text"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from spanledger.ledger import estimate as estimator  # noqa: PLC0415 - see above
+
+    found = globals()[name] = getattr(estimator, name)  # the next look-up comes no more this way
+    return found

@@ -21,9 +21,6 @@ from spanledger.ledger.catalog import PriceBook
 from spanledger.ledger.pricing_lines import Charge, charge
 from spanledger.ledger.pricing_rates import UNRESOLVED, Deck, identify
 from spanledger.ledger.pricing_usage import (
-    NANO,
-    OVERLAPS,
-    TTLS,
     Counts,
     Flags,
     Rows,
@@ -33,6 +30,7 @@ from spanledger.ledger.pricing_usage import (
     read_usage,
 )
 from spanledger.ledger.schema import ENTRIES, LINES, MONEY, TIME
+from spanledger.ledger.usage_rules import NANO, OVERLAPS, TTLS
 
 # Codes of why a call has no price. What the call itself lacks comes before what the book lacks:
 # the book may learn.

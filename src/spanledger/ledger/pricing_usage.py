@@ -8,7 +8,7 @@ billionths, so that arithmetic below is integer arithmetic throughout.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,24 +16,11 @@ import polars as pl
 from spanledger.ledger.catalog import Units
 from spanledger.ledger.limits import QUANTITY_MAX
 from spanledger.ledger.schema import MONEY, USAGE_COLUMNS
+from spanledger.ledger.usage_rules import FRACTION_MAX, OVERLAPS, SUMS, TOTALS
 
 Counts = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 Rows = np.ndarray[Any, np.dtype[np.int64]]
-
-# Clocks have nanoseconds at best. A count times this still fits int64 up to _FRACTION_MAX.
-NANO: Final = 10**9
-# A call with a fraction in it is not a call of more than a billion of anything: 31 years of audio.
-_FRACTION_MAX: Final = 10**9
-
-TTLS: Final = tuple(f"cache_write_{ttl}_tokens" for ttl in ("5m", "30m", "1h", "12h"))
-
-# Parts of input_tokens that overlap: (cached, of a modality, what is both).
-OVERLAPS: Final = tuple(
-    ("cache_read_tokens", f"input_{modality}_tokens", f"cache_{modality}_read_tokens")
-    for modality in ("audio", "image")
-)
-_TOTALS: Final = ("input_tokens", "output_tokens")
 
 
 @dataclass(frozen=True)
@@ -94,7 +81,7 @@ def fractional(calls: pl.DataFrame) -> Flags:
 
 def read_usage(calls: pl.DataFrame, units: Units, scale: int = 1) -> Usage:
     """Read the usage of ``CALLS`` rows; with ``scale`` ``NANO`` they may have fractions."""
-    count_max = QUANTITY_MAX if scale == 1 else _FRACTION_MAX
+    count_max = QUANTITY_MAX if scale == 1 else FRACTION_MAX
     invalid = flags_of(calls, "usage_invalid").copy()
     unknown = np.zeros(calls.height, np.bool_)
     of: dict[str, Counts] = {}
@@ -157,7 +144,7 @@ def _contradicts(of: Mapping[str, Counts], units: Units, known: Flags) -> Flags:
     """A part of the input or output that is larger than the whole of it."""
     flags = known
     for name, counts in of.items():
-        for whole in _TOTALS:
+        for whole in TOTALS:
             if whole in units.wholes(name):
                 flags = flags | (counts > of.get(whole, 0))
     return flags

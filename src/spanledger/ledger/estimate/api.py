@@ -1,0 +1,241 @@
+"""``estimate``: one call, one answer.
+
+Promises: the charge that the ledger would book for a call of the same names, usage, service tier
+and instant, to the last digit. A wrong argument is a ``ValueError`` that says what to write; what
+the book cannot price is an answer without a cost, with a reason.
+Never reads the clock where an instant is given, and never anything else from outside but the
+bundled prices, once, where no book is given.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from time import time_ns
+from typing import Final
+
+from spanledger.ledger.catalog import PriceBook, RateCard, Units
+from spanledger.ledger.estimate.answer import Estimate
+from spanledger.ledger.estimate.charge import Charge, Doubts, charge, complete, contradiction
+from spanledger.ledger.estimate.guesses import Direction, add_audio, tokens_of_text
+from spanledger.ledger.estimate.quantities import (
+    Quantities,
+    Quantity,
+    number,
+    read,
+    scaled,
+    shown,
+)
+from spanledger.ledger.limits import MODEL_NAME_BYTES_MAX
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def estimate(  # noqa: PLR0913 - what may be known of a call, all by name
+    *,
+    model: str,
+    provider: str = "",
+    input_tokens: Quantity | None = None,
+    output_tokens: Quantity | None = None,
+    cache_read_tokens: Quantity | None = None,
+    cache_write_tokens: Quantity | None = None,
+    cache_write_1h_tokens: Quantity | None = None,
+    reasoning_tokens: Quantity | None = None,
+    input_audio_minutes: Quantity | None = None,
+    output_audio_minutes: Quantity | None = None,
+    usage: Mapping[str, Quantity | None] | None = None,
+    service_tier: str = "",
+    at: datetime | None = None,
+    usage_estimated: bool = False,
+    cache_unknown: bool = False,
+    convention_assumed: bool = False,
+    book: PriceBook | None = None,
+    **units: Quantity | None,
+) -> Estimate:
+    """Tell what one call costs, with the lines that prove it.
+
+    Args:
+        model: as the API calls it: ``gpt-4o``, ``us.anthropic.claude-...``, ``openrouter/...``.
+        provider: who is paid; where it is not given the name of the model decides.
+        input_tokens: the whole prompt, **including** cached tokens.
+        output_tokens: the whole answer, **including** reasoning.
+        cache_read_tokens: the part of the input that was read from a cache.
+        cache_write_tokens: the part of the input that was written to a cache, of any lifetime.
+        cache_write_1h_tokens: the part of those writes that lives an hour.
+        reasoning_tokens: the part of the output that was reasoning.
+        input_audio_minutes: audio to transcribe or to listen to, on top of ``input_tokens``.
+        output_audio_minutes: audio that is spoken, on top of ``output_tokens``.
+        usage: any unit of the price book, by its name, for programs that have a mapping.
+        service_tier: that of the response: batch, flex, priority, fast, ...
+        at: the instant whose prices apply, UTC unless it says otherwise; now by default.
+        usage_estimated: counts are a guess: the class becomes ``estimated``.
+        cache_unknown: some of the input may have been cached: bounds say how far that goes.
+        convention_assumed: ``input_tokens`` may be without the cached tokens: likewise.
+        book: prices; those that came with the package by default.
+        units: any other unit of the price book, such as ``web_searches`` or ``characters``.
+
+    Raises:
+        ValueError: a quantity is no count, or a unit is not in the book.
+        TypeError: a name is no text, or ``at`` no moment.
+    """
+    for name, text in (("model", model), ("provider", provider), ("service_tier", service_tier)):
+        if not isinstance(text, str):
+            raise TypeError(f"{name} = {shown(text)}: a name is text")
+    prices = bundled() if book is None else book
+    named = {
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "cache_read_tokens": cache_read_tokens,
+        "cache_write_tokens": cache_write_tokens,
+        "cache_write_1h_tokens": cache_write_1h_tokens,
+        "reasoning_tokens": reasoning_tokens,
+    }
+    heard: list[tuple[Direction, Quantity | None]] = [
+        ("input", input_audio_minutes),
+        ("output", output_audio_minutes),
+    ]
+    call = _Call(
+        model=model,
+        provider=provider,
+        service_tier=service_tier,
+        at_ns=time_ns() if at is None else _since_epoch_ns(at),
+        quantities=read((named, units, usage or {}), prices.units),
+        audio_minutes=[
+            (direction, number(f"{direction}_audio_minutes", minutes))
+            for direction, minutes in heard
+            if minutes is not None
+        ],
+        usage_estimated=usage_estimated,
+        doubts=Doubts(convention_assumed, cache_unknown),
+    )
+    return _estimate(call, prices)
+
+
+def estimate_text(
+    *,
+    model: str,
+    prompt: str,
+    expected_output_tokens: Quantity,
+    provider: str = "",
+    service_tier: str = "",
+    at: datetime | None = None,
+    book: PriceBook | None = None,
+) -> Estimate:
+    """Tell about what a prompt will cost, before it is sent; the class is ``estimated``.
+
+    The prompt is measured (see ``tokens_of_text``) and forgotten. How long the answer will be
+    nobody can know: pass what you expect, or the limit that you set.
+    """
+    tokens = tokens_of_text(prompt)
+    answer = estimate(
+        model=model,
+        provider=provider,
+        input_tokens=tokens,
+        output_tokens=expected_output_tokens,
+        service_tier=service_tier,
+        at=at,
+        usage_estimated=True,
+        book=book,
+    )
+    note = f"a prompt of {len(prompt):,} characters taken for {tokens:,} tokens (4 characters each)"
+    return replace(answer, notes=(note, *answer.notes))
+
+
+@lru_cache(maxsize=1)
+def bundled() -> PriceBook:
+    """The prices that came with the package; about half a second, the first time."""
+    return PriceBook.bundled()
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What is asked, checked."""
+
+    model: str
+    provider: str
+    service_tier: str
+    at_ns: int
+    quantities: Quantities
+    audio_minutes: list[tuple[Direction, int | Decimal]]
+    usage_estimated: bool
+    doubts: Doubts
+
+
+def _estimate(call: _Call, book: PriceBook) -> Estimate:
+    found = book.resolve(call.provider, call.model, "")
+    card = None if isinstance(found, str) else book.card(found, call.service_tier, call.at_ns)
+    was_said = bool(call.quantities or call.audio_minutes)
+    made, guesses = _charge(call, card, book.units)
+    if isinstance(found, str) and made.reason != "usage_invalid":
+        made = Charge(reason=found, notes=(_unresolved(call, found),))
+    if not was_said:
+        made = Charge(reason="no_usage", notes=("nothing was used: give input_tokens, ...",))
+    notes = guesses + made.notes
+    if card is not None and card.is_standin and not made.reason:
+        tier = shown(call.service_tier)
+        notes += (f"{tier} has no price of its own for this model: the standard rates",)
+    return Estimate(
+        cost_usd=made.cost_usd,
+        cost_low_usd=made.low_usd,
+        cost_high_usd=made.high_usd,
+        list_cost_usd=made.cost_usd,
+        cost_class=_class(made, card, is_guess=call.usage_estimated or bool(guesses)),
+        unpriced_reason=made.reason,
+        lines=made.lines,
+        model=call.model[:MODEL_NAME_BYTES_MAX] if card is None else card.model.model,
+        provider=call.provider[:MODEL_NAME_BYTES_MAX] if card is None else card.model.provider,
+        service_tier=call.service_tier[:MODEL_NAME_BYTES_MAX],
+        at_ns=call.at_ns,
+        price_book=book.version,
+        notes=notes,
+    )
+
+
+def _charge(call: _Call, card: RateCard | None, units: Units) -> tuple[Charge, tuple[str, ...]]:
+    """The charge, and how what is no count became one."""
+    quantities, guesses = call.quantities, []
+    for direction, minutes in call.audio_minutes:
+        if card is None:
+            break
+        can_be_charged, note = add_audio(card, direction, minutes, quantities)
+        if not can_be_charged:
+            return Charge(reason="no_rate_for_unit", notes=(note,)), ()
+        if note:
+            guesses.append(note)
+    counts = scaled(quantities)
+    complete(counts)
+    wrong = contradiction(counts, units)
+    if wrong:
+        return Charge(reason="usage_invalid", notes=(wrong,)), tuple(guesses)
+    if card is None:
+        return Charge(), ()
+    return charge(card, counts, units, call.doubts), tuple(guesses)
+
+
+def _class(made: Charge, card: RateCard | None, *, is_guess: bool) -> str:
+    if made.reason or card is None:
+        return "unpriced"
+    if card.is_free:
+        return "free"
+    if is_guess or card.is_standin:
+        return "estimated"
+    return "exact" if made.low_usd == made.high_usd else "bounded"
+
+
+def _unresolved(call: _Call, reason: str) -> str:
+    if not call.model.strip():
+        return "the name of the model is empty"
+    model = shown(call.model)
+    if reason == "unknown_provider":
+        return f"nobody in the price book sells {model}: give the provider"
+    seller = f" of {shown(call.provider)}" if call.provider else ""
+    return f"{model} is no model{seller} in the price book"
+
+
+def _since_epoch_ns(at: datetime) -> int:
+    if not isinstance(at, datetime):
+        raise TypeError(f"at = {shown(at)}: an instant is a datetime")
+    aware = at.replace(tzinfo=UTC) if at.tzinfo is None else at
+    return (aware - _EPOCH) // _MICROSECOND * 1_000

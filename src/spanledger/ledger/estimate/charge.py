@@ -1,0 +1,221 @@
+"""The price of one call in plain Python: the rules of ``pricing``, for a single row.
+
+Promises: lines, total, bounds and reasons are those of ``pricing.price`` for the same call, to the
+last digit; a property test holds the two against each other over the whole price book.
+Never: Polars, NumPy, a float, the caller's decimal context.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from typing import Final
+
+from spanledger.ledger.catalog import Rate, RateCard, Units
+from spanledger.ledger.estimate.quantities import WIDE, Counts
+from spanledger.ledger.limits import CALL_COST_USD_MAX, MONEY_SCALE
+from spanledger.ledger.usage_rules import OVERLAPS, SUMS, TOTALS, TTLS
+
+_ATTO: Final = Decimal(1).scaleb(-MONEY_SCALE)
+_NOTHING: Final = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class EstimateLine:
+    """One charge of a call: ``amount_usd`` = ``quantity`` * ``rate_usd`` / ``per``."""
+
+    unit: str
+    quantity: Decimal
+    rate_usd: Decimal
+    per: int
+    amount_usd: Decimal
+    price_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Doubts:
+    """What is not known about the usage."""
+
+    convention_assumed: bool = False  # input may or may not include the cached tokens
+    cache_unknown: bool = False  # which part of the input was cached is not reported
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a call comes to: lines and bounds, or a reason and words why there are none."""
+
+    lines: tuple[EstimateLine, ...] = ()
+    cost_usd: Decimal | None = None
+    low_usd: Decimal | None = None
+    high_usd: Decimal | None = None
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def charge(card: RateCard, counts: Counts, units: Units, doubts: Doubts) -> Charge:
+    """Price usage that ``complete`` has filled in and ``contradiction`` found nothing in."""
+    lines = _lines(card, counts)
+    total = None if lines is None else _total(lines)
+    if lines is None or total is None or total > CALL_COST_USD_MAX:
+        return Charge(reason="usage_invalid", notes=(_refusal(card, counts, units),))
+    unrated = [unit for unit in counts.of if unit not in card.shape.covered]
+    if unrated:
+        note = f"{card.model.model} has no price for {', '.join(sorted(unrated))}"
+        return Charge(reason="no_rate_for_unit", notes=(note,))
+    low = high = total
+    notes: list[str] = []
+    for note, changed in _readings(counts, doubts):
+        other = _lines(card, Counts({**counts.of, **changed}, counts.scale))
+        amount = None if other is None else _total(other)
+        if amount is None or amount > CALL_COST_USD_MAX:
+            continue  # a reading that contradicts the card is no reading
+        if amount < low or amount > high:
+            notes.append(note)
+        low, high = min(low, amount), max(high, amount)
+    return Charge(tuple(lines), total, low, high, notes=tuple(dict.fromkeys(notes)))
+
+
+# --- usage ----------------------------------------------------------------------------------------
+
+
+def complete(counts: Counts) -> None:
+    """Fill in what follows from the rest; what was reported stays as it is."""
+    of = counts.of
+    for whole, parts in SUMS.items():
+        if whole not in of and (total := sum(map(counts.get, parts))):
+            of[whole] = total
+    if "input_tokens" not in of:
+        return
+    for cached, modality, both in OVERLAPS:
+        if cached in of and modality in of and both not in of:
+            # Together more than the input: at least the surplus was counted in both.
+            least = of[cached] + of[modality] - of["input_tokens"]
+            if least > 0:
+                of[both] = least
+
+
+def contradiction(counts: Counts, units: Units) -> str:
+    """Name the part that is larger than the whole it belongs to, if there is one."""
+    if counts.over:
+        return f"{counts.over} is beyond what one call can use"
+    totals = _totals(units)
+    for unit, count in counts.of.items():
+        for whole in totals[unit]:
+            if count > counts.get(whole):
+                parts, all_of_it = (_plain(counts, each) for each in (unit, whole))
+                return (
+                    f"{unit} ({parts}) is more than {whole} ({all_of_it}), which includes it: "
+                    f"{whole} is the sum of all its parts"
+                )
+    return ""
+
+
+@lru_cache(maxsize=8)  # a process has one book, a test a few
+def _totals(units: Units) -> Mapping[str, tuple[str, ...]]:
+    """Of each unit the totals that it is a part of."""
+    return {
+        unit.usage_key: tuple(whole for whole in TOTALS if whole in units.wholes(unit.usage_key))
+        for unit in units
+    }
+
+
+def _plain(counts: Counts, unit: str) -> str:
+    return f"{counts.get(unit) / counts.scale:,.0f}"
+
+
+# --- lines ----------------------------------------------------------------------------------------
+
+
+def _lines(card: RateCard, counts: Counts) -> list[EstimateLine] | None:
+    """The lines of a call; None where its counts contradict the card."""
+    billed = _billed(card, counts)
+    lines = []
+    for rate in _band(card, counts):
+        leaf = sum(
+            billed.get(unit, 0) * factor for unit, factor in card.shape.leaves[rate.usage_key]
+        )
+        if leaf < 0:
+            return None
+        if leaf:
+            lines.append(_line(rate, leaf, counts.scale))
+    return lines
+
+
+def _billed(card: RateCard, counts: Counts) -> Mapping[str, int]:
+    """What is charged for: the usage, one request a call, and at least the minimum."""
+    billed = {**counts.of, "requests": counts.scale}
+    whole, part = counts.get("audio_seconds"), counts.get("input_audio_seconds")
+    if card.audio_seconds_min and (whole or part):
+        # Transcription has no other audio than its input; that is how its record is named.
+        seconds = max(whole or part, card.audio_seconds_min * counts.scale)
+        billed["audio_seconds"] = billed["input_audio_seconds"] = seconds
+    return billed
+
+
+def _band(card: RateCard, counts: Counts) -> tuple[Rate, ...]:
+    tokens = counts.get("input_tokens") // counts.scale  # exact: tokens have no fractions
+    return card.bands[bisect_left(card.boundaries, tokens)]
+
+
+def _line(rate: Rate, leaf: int, scale: int) -> EstimateLine:
+    quantity = Decimal(leaf) if scale == 1 else WIDE.divide(Decimal(leaf), Decimal(scale))
+    product = WIDE.multiply(quantity, rate.usd)
+    amount = WIDE.quantize(WIDE.divide(product, Decimal(rate.per)), _ATTO)
+    return EstimateLine(rate.usage_key, quantity, rate.usd, rate.per, amount, rate.price_id)
+
+
+def _total(lines: list[EstimateLine]) -> Decimal:
+    total = _NOTHING
+    for line in lines:
+        total = WIDE.add(total, line.amount_usd)
+    return total
+
+
+def _refusal(card: RateCard, counts: Counts, units: Units) -> str:
+    """Say which counts cannot be true together, or that no call costs this much."""
+    for rate in _band(card, counts):
+        terms = card.shape.leaves[rate.usage_key]
+        if sum(counts.get(unit) * factor for unit, factor in terms) < 0:
+            parts = [unit for unit in counts.of if rate.usage_key in units.wholes(unit)]
+            return f"{' and '.join(parts)} together are more than {rate.usage_key}"
+    return f"no single call costs more than ${CALL_COST_USD_MAX:,}"
+
+
+# --- bounds ---------------------------------------------------------------------------------------
+
+
+def _readings(counts: Counts, doubts: Doubts) -> Iterator[tuple[str, dict[str, int]]]:
+    """The extremes between which the true usage lies, each with what makes it possible."""
+    total, read = counts.get("input_tokens"), counts.get("cache_read_tokens")
+    written, hour = counts.get("cache_write_tokens"), counts.get("cache_write_1h_tokens")
+    if written or read or doubts.cache_unknown:
+        unsplit = written - sum(map(counts.get, TTLS))
+        # The default lifetime is the figure; the longer one costs more where it has its own rate.
+        all_hour = {"cache_write_1h_tokens": hour + unsplit}
+        lifetime = "the lifetime of cache writes is not given: the default one, up to 1 hour"
+        if unsplit > 0:
+            yield lifetime, all_hour
+        # Read as exclusive, the input is larger by what was cached.
+        exclusive = {"input_tokens": total + read + written}
+        if doubts.convention_assumed and read + written > 0:
+            convention = "input_tokens may be without the cached tokens"
+            yield convention, exclusive
+            if unsplit > 0:
+                yield convention, {**exclusive, **all_hour}
+        # Nothing of the cache is known: all of the rest was read from it, or written to it.
+        rest = total - read - written
+        if doubts.cache_unknown and rest > 0:
+            unknown = "how much of the input was cached is not known"
+            yield unknown, {"cache_read_tokens": read + rest}
+            yield (
+                unknown,
+                {
+                    "cache_write_tokens": written + rest,
+                    "cache_write_1h_tokens": hour + unsplit + rest,
+                },
+            )
+    for cached, modality, both in OVERLAPS:
+        most = min(counts.get(cached), counts.get(modality))
+        if most > counts.get(both):
+            yield f"how many of {modality} were cached is not given", {both: most}
