@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from time import time_ns
-from typing import Final
+from typing import Final, TypedDict, Unpack, cast
 
 from spanledger.ledger.catalog import PriceBook, RateCard, Units
 from spanledger.ledger.estimate.answer import Estimate
@@ -33,48 +33,60 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
+class Used(TypedDict, total=False):
+    """The usual units. Any other of the price book may be given likewise, or in ``usage``."""
+
+    input_tokens: Quantity | None  # the whole prompt, with what is cached of it
+    output_tokens: Quantity | None  # the whole answer, with its reasoning
+    cache_read_tokens: Quantity | None  # the part of the input that is read from a cache
+    cache_write_tokens: Quantity | None  # the part that is written to one, for any lifetime
+    cache_write_5m_tokens: Quantity | None  # the part of those writes that lives 5 minutes
+    cache_write_1h_tokens: Quantity | None  # the part of those writes that lives an hour
+    reasoning_tokens: Quantity | None  # the part of the output that is reasoning
+    input_audio_tokens: Quantity | None  # the part of the input that is audio
+    output_audio_tokens: Quantity | None
+    input_image_tokens: Quantity | None
+    output_image_tokens: Quantity | None
+    audio_seconds: Quantity | None
+    characters: Quantity | None  # to be spoken
+    images: Quantity | None
+    pages: Quantity | None
+    searches: Quantity | None  # of the web
+
+
 def estimate(  # noqa: PLR0913 - what may be known of a call, all by name
     *,
     model: str,
     provider: str = "",
-    input_tokens: Quantity | None = None,
-    output_tokens: Quantity | None = None,
-    cache_read_tokens: Quantity | None = None,
-    cache_write_tokens: Quantity | None = None,
-    cache_write_1h_tokens: Quantity | None = None,
-    reasoning_tokens: Quantity | None = None,
+    usage: Mapping[str, Quantity | None] | None = None,
     input_audio_minutes: Quantity | None = None,
     output_audio_minutes: Quantity | None = None,
-    usage: Mapping[str, Quantity | None] | None = None,
     service_tier: str = "",
     at: datetime | None = None,
     usage_estimated: bool = False,
     cache_unknown: bool = False,
     convention_assumed: bool = False,
     book: PriceBook | None = None,
-    **units: Quantity | None,
+    **used: Unpack[Used],
 ) -> Estimate:
     """Tell what one call costs, with the lines that prove it.
+
+    ``input_tokens`` **includes** cached tokens and ``output_tokens`` **includes** reasoning, as in
+    the ledger: ``estimate(model="gpt-4o", input_tokens=10_000, cache_read_tokens=8_000)``.
 
     Args:
         model: as the API calls it: ``gpt-4o``, ``us.anthropic.claude-...``, ``openrouter/...``.
         provider: who is paid; where it is not given the name of the model decides.
-        input_tokens: the whole prompt, **including** cached tokens.
-        output_tokens: the whole answer, **including** reasoning.
-        cache_read_tokens: the part of the input that was read from a cache.
-        cache_write_tokens: the part of the input that was written to a cache, of any lifetime.
-        cache_write_1h_tokens: the part of those writes that lives an hour.
-        reasoning_tokens: the part of the output that was reasoning.
-        input_audio_minutes: audio to transcribe or to listen to, on top of ``input_tokens``.
+        usage: units of the price book by name, for programs that have a mapping.
+        input_audio_minutes: audio that is heard, on top of ``input_tokens``.
         output_audio_minutes: audio that is spoken, on top of ``output_tokens``.
-        usage: any unit of the price book, by its name, for programs that have a mapping.
         service_tier: that of the response: batch, flex, priority, fast, ...
         at: the instant whose prices apply, UTC unless it says otherwise; now by default.
-        usage_estimated: counts are a guess: the class becomes ``estimated``.
+        usage_estimated: the counts are a guess: the class becomes ``estimated``.
         cache_unknown: some of the input may have been cached: bounds say how far that goes.
         convention_assumed: ``input_tokens`` may be without the cached tokens: likewise.
         book: prices; those that came with the package by default.
-        units: any other unit of the price book, such as ``web_searches`` or ``characters``.
+        used: see ``Used``; ``input_tokens=...``, ``output_tokens=...``, ``searches=...``.
 
     Raises:
         ValueError: a quantity is no count, or a unit is not in the book.
@@ -84,29 +96,14 @@ def estimate(  # noqa: PLR0913 - what may be known of a call, all by name
         if not isinstance(text, str):
             raise TypeError(f"{name} = {shown(text)}: a name is text")
     prices = bundled() if book is None else book
-    named = {
-        "input_tokens": input_tokens,
-        "output_tokens": output_tokens,
-        "cache_read_tokens": cache_read_tokens,
-        "cache_write_tokens": cache_write_tokens,
-        "cache_write_1h_tokens": cache_write_1h_tokens,
-        "reasoning_tokens": reasoning_tokens,
-    }
-    heard: list[tuple[Direction, Quantity | None]] = [
-        ("input", input_audio_minutes),
-        ("output", output_audio_minutes),
-    ]
+    said = cast("Mapping[str, Quantity | None]", used)
     call = _Call(
         model=model,
         provider=provider,
         service_tier=service_tier,
         at_ns=time_ns() if at is None else _since_epoch_ns(at),
-        quantities=read((named, units, usage or {}), prices.units),
-        audio_minutes=[
-            (direction, number(f"{direction}_audio_minutes", minutes))
-            for direction, minutes in heard
-            if minutes is not None
-        ],
+        quantities=read((said, usage or {}), prices.units),
+        minutes=_minutes(input_audio_minutes, output_audio_minutes),
         usage_estimated=usage_estimated,
         doubts=Doubts(convention_assumed, cache_unknown),
     )
@@ -158,15 +155,24 @@ class _Call:
     service_tier: str
     at_ns: int
     quantities: Quantities
-    audio_minutes: list[tuple[Direction, int | Decimal]]
+    minutes: Mapping[Direction, int | Decimal]  # of audio
     usage_estimated: bool
     doubts: Doubts
+
+
+def _minutes(heard: Quantity | None, spoken: Quantity | None) -> Mapping[Direction, int | Decimal]:
+    minutes: dict[Direction, int | Decimal] = {}
+    if heard is not None:
+        minutes["input"] = number("input_audio_minutes", heard)
+    if spoken is not None:
+        minutes["output"] = number("output_audio_minutes", spoken)
+    return minutes
 
 
 def _estimate(call: _Call, book: PriceBook) -> Estimate:
     found = book.resolve(call.provider, call.model, "")
     card = None if isinstance(found, str) else book.card(found, call.service_tier, call.at_ns)
-    was_said = bool(call.quantities or call.audio_minutes)
+    was_said = bool(call.quantities or call.minutes)
     made, guesses = _charge(call, card, book.units)
     if isinstance(found, str) and made.reason != "usage_invalid":
         made = Charge(reason=found, notes=(_unresolved(call, found),))
@@ -196,7 +202,7 @@ def _estimate(call: _Call, book: PriceBook) -> Estimate:
 def _charge(call: _Call, card: RateCard | None, units: Units) -> tuple[Charge, tuple[str, ...]]:
     """The charge, and how what is no count became one."""
     quantities, guesses = call.quantities, []
-    for direction, minutes in call.audio_minutes:
+    for direction, minutes in call.minutes.items():
         if card is None:
             break
         can_be_charged, note = add_audio(card, direction, minutes, quantities)

@@ -33,6 +33,10 @@ class EstimateLine:
     price_id: str
 
 
+# A rate, how many steps of usage it takes, and what they cost.
+_Charged = tuple[Rate, int, Decimal]
+
+
 @dataclass(frozen=True, slots=True)
 class Doubts:
     """What is not known about the usage."""
@@ -55,9 +59,9 @@ class Charge:
 
 def charge(card: RateCard, counts: Counts, units: Units, doubts: Doubts) -> Charge:
     """Price usage that ``complete`` has filled in and ``contradiction`` found nothing in."""
-    lines = _lines(card, counts)
-    total = None if lines is None else _total(lines)
-    if lines is None or total is None or total > CALL_COST_USD_MAX:
+    charged = _charged(card, counts)
+    total = _total(charged)
+    if charged is None or total is None:
         return Charge(reason="usage_invalid", notes=(_refusal(card, counts, units),))
     unrated = [unit for unit in counts.of if unit not in card.shape.covered]
     if unrated:
@@ -66,14 +70,12 @@ def charge(card: RateCard, counts: Counts, units: Units, doubts: Doubts) -> Char
     low = high = total
     notes: list[str] = []
     for note, changed in _readings(counts, doubts):
-        other = _lines(card, Counts({**counts.of, **changed}, counts.scale))
-        amount = None if other is None else _total(other)
-        if amount is None or amount > CALL_COST_USD_MAX:
-            continue  # a reading that contradicts the card is no reading
-        if amount < low or amount > high:
+        amount = _total(_charged(card, Counts({**counts.of, **changed}, counts.scale)))
+        if amount is not None and not low <= amount <= high:
             notes.append(note)
-        low, high = min(low, amount), max(high, amount)
-    return Charge(tuple(lines), total, low, high, notes=tuple(dict.fromkeys(notes)))
+            low, high = min(low, amount), max(high, amount)
+    lines = tuple([_line(each, counts.scale) for each in charged])
+    return Charge(lines, total, low, high, notes=tuple(dict.fromkeys(notes)))
 
 
 # --- usage ----------------------------------------------------------------------------------------
@@ -127,19 +129,23 @@ def _plain(counts: Counts, unit: str) -> str:
 # --- lines ----------------------------------------------------------------------------------------
 
 
-def _lines(card: RateCard, counts: Counts) -> list[EstimateLine] | None:
-    """The lines of a call; None where its counts contradict the card."""
+def _charged(card: RateCard, counts: Counts) -> list[_Charged] | None:
+    """What each rate of the card takes; None where the counts contradict the card."""
     billed = _billed(card, counts)
-    lines = []
+    leaves = card.shape.leaves
+    charged = []
     for rate in _band(card, counts):
-        leaf = sum(
-            billed.get(unit, 0) * factor for unit, factor in card.shape.leaves[rate.usage_key]
-        )
+        leaf = 0
+        for unit, factor in leaves[rate.usage_key]:
+            if unit in billed:
+                leaf += billed[unit] * factor
         if leaf < 0:
             return None
         if leaf:
-            lines.append(_line(rate, leaf, counts.scale))
-    return lines
+            product = WIDE.multiply(leaf, rate.usd)
+            amount = WIDE.quantize(WIDE.divide(product, rate.per * counts.scale), _ATTO)
+            charged.append((rate, leaf, amount))
+    return charged
 
 
 def _billed(card: RateCard, counts: Counts) -> Mapping[str, int]:
@@ -158,18 +164,20 @@ def _band(card: RateCard, counts: Counts) -> tuple[Rate, ...]:
     return card.bands[bisect_left(card.boundaries, tokens)]
 
 
-def _line(rate: Rate, leaf: int, scale: int) -> EstimateLine:
-    quantity = Decimal(leaf) if scale == 1 else WIDE.divide(Decimal(leaf), Decimal(scale))
-    product = WIDE.multiply(quantity, rate.usd)
-    amount = WIDE.quantize(WIDE.divide(product, Decimal(rate.per)), _ATTO)
-    return EstimateLine(rate.usage_key, quantity, rate.usd, rate.per, amount, rate.price_id)
-
-
-def _total(lines: list[EstimateLine]) -> Decimal:
+def _total(charged: list[_Charged] | None) -> Decimal | None:
+    """What a call comes to; None where it comes to nothing that can be true."""
+    if charged is None:
+        return None
     total = _NOTHING
-    for line in lines:
-        total = WIDE.add(total, line.amount_usd)
-    return total
+    for _, _, amount in charged:
+        total = WIDE.add(total, amount)
+    return total if total <= CALL_COST_USD_MAX else None
+
+
+def _line(charged: _Charged, scale: int) -> EstimateLine:
+    rate, leaf, amount = charged
+    quantity = Decimal(leaf) if scale == 1 else WIDE.divide(leaf, scale)
+    return EstimateLine(rate.usage_key, quantity, rate.usd, rate.per, amount, rate.price_id)
 
 
 def _refusal(card: RateCard, counts: Counts, units: Units) -> str:
