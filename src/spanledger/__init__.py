@@ -27,11 +27,13 @@ __all__ = [
 __version__: Final = "0.1.0"
 
 
-def __getattr__(name: str) -> Any:
-    """Load the estimator when it is first asked for: most apps that are instrumented never do."""
-    if name not in {"Estimate", "estimate", "estimate_text", "tokens_of_text"}:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from spanledger.ledger import estimate as estimator  # noqa: PLC0415 - see above
+if not TYPE_CHECKING:  # a checker would take any name for one of the package
 
-    found = globals()[name] = getattr(estimator, name)  # the next look-up comes no more this way
-    return found
+    def __getattr__(name: str) -> Any:
+        """Load the estimator when it is first asked for: most instrumented apps never do."""
+        if name not in {"Estimate", "estimate", "estimate_text", "tokens_of_text"}:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from spanledger.ledger import estimate as estimator  # noqa: PLC0415 - see above
+
+        globals()[name] = getattr(estimator, name)  # found without us from now on
+        return globals()[name]

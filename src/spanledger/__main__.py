@@ -20,6 +20,8 @@ def main() -> None:
         if missing in {"", _DEFECT}:
             raise
         extra = "embedded" if missing == "chdb" else "collector"
+        if sys.argv[1:2] == ["price"]:
+            extra = "cli"  # needs no more than that
         sys.stderr.write(
             f"spanledger: the Python module {missing} is not installed, which this command needs. "
             f"Install it with: pip install 'spanledger[{extra}]'\n"

@@ -13,13 +13,13 @@ import typer
 from typer.core import TyperGroup
 
 from spanledger import __version__
-from spanledger.cli import prices
+from spanledger.cli import moments, prices
+from spanledger.cli.price import price
 from spanledger.errors import SpanledgerError
 
 if TYPE_CHECKING:
     from spanledger.config import Config
 
-_TIMES: Final = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
 _REPORT_DAYS: Final = 30
 
 ConfigFile = Annotated[
@@ -123,13 +123,13 @@ def report(
         datetime | None,
         typer.Option(
             "--from",
-            formats=_TIMES,
+            formats=moments.FORMATS,
             help=f"First moment, UTC unless it says otherwise [default: {_REPORT_DAYS} days ago]",
         ),
     ] = None,
     end: Annotated[
         datetime | None,
-        typer.Option("--to", formats=_TIMES, help="First moment after it [default: now]"),
+        typer.Option("--to", formats=moments.FORMATS, help="First moment after it [default: now]"),
     ] = None,
     form: Annotated[
         Literal["table", "json"], typer.Option("--format", help="For eyes or for programs.")
@@ -141,9 +141,12 @@ def report(
     """Show what was spent, on what and by whom."""
     from spanledger.cli import report as reporting  # noqa: PLC0415 - help must not load rich
 
-    until = _utc(end) or datetime.now(UTC)
-    since = _utc(start) or until - timedelta(days=_REPORT_DAYS)
+    until = moments.utc(end) or datetime.now(UTC)
+    since = moments.utc(start) or until - timedelta(days=_REPORT_DAYS)
     reporting.run(url, since, until, form)
+
+
+app.command()(price)
 
 
 @app.command()
@@ -165,9 +168,3 @@ def _load(
         text = data_dir.replace("$", "$$").replace("'", "''")
         pairs.append(f"data_dir='{text}'")
     return config.load(config_file, pairs, environ=os.environ)
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    if moment is None:
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

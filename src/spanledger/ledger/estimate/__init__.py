@@ -11,17 +11,24 @@ from spanledger.ledger.estimate.answer import Estimate
 from spanledger.ledger.estimate.api import bundled, estimate, estimate_text
 from spanledger.ledger.estimate.charge import EstimateLine
 from spanledger.ledger.estimate.guesses import (
+    measured,
     tokens_of_characters,
     tokens_of_text,
     tokens_of_words,
 )
+from spanledger.ledger.estimate.nearest import nearest_models
+from spanledger.ledger.estimate.quantities import Quantity, shown
 
 __all__ = [
     "Estimate",
     "EstimateLine",
+    "Quantity",
     "bundled",
     "estimate",
     "estimate_text",
+    "measured",
+    "nearest_models",
+    "shown",
     "tokens_of_characters",
     "tokens_of_text",
     "tokens_of_words",

@@ -18,7 +18,7 @@ from typing import Final, TypedDict, Unpack, cast
 from spanledger.ledger.catalog import PriceBook, RateCard, Units
 from spanledger.ledger.estimate.answer import Estimate
 from spanledger.ledger.estimate.charge import Charge, Doubts, charge, complete, contradiction
-from spanledger.ledger.estimate.guesses import Direction, add_audio, tokens_of_text
+from spanledger.ledger.estimate.guesses import Direction, add_audio, measured
 from spanledger.ledger.estimate.quantities import (
     Quantities,
     Quantity,
@@ -30,6 +30,7 @@ from spanledger.ledger.estimate.quantities import (
 from spanledger.ledger.limits import MODEL_NAME_BYTES_MAX
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NOTHING_USED: Final = "nothing was used: say how many input_tokens, output_tokens or other units"
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -125,7 +126,7 @@ def estimate_text(
     The prompt is measured (see ``tokens_of_text``) and forgotten. How long the answer will be
     nobody can know: pass what you expect, or the limit that you set.
     """
-    tokens = tokens_of_text(prompt)
+    tokens, note = measured(len(prompt))
     answer = estimate(
         model=model,
         provider=provider,
@@ -136,7 +137,6 @@ def estimate_text(
         usage_estimated=True,
         book=book,
     )
-    note = f"a prompt of {len(prompt):,} characters taken for {tokens:,} tokens (4 characters each)"
     return replace(answer, notes=(note, *answer.notes))
 
 
@@ -177,7 +177,7 @@ def _estimate(call: _Call, book: PriceBook) -> Estimate:
     if isinstance(found, str) and made.reason != "usage_invalid":
         made = Charge(reason=found, notes=(_unresolved(call, found),))
     if not was_said:
-        made = Charge(reason="no_usage", notes=("nothing was used: give input_tokens, ...",))
+        made = Charge(reason="no_usage", notes=(_NOTHING_USED,))
     notes = guesses + made.notes
     if card is not None and card.is_standin and not made.reason:
         tier = shown(call.service_tier)
@@ -231,13 +231,14 @@ def _class(made: Charge, card: RateCard | None, *, is_guess: bool) -> str:
 
 
 def _unresolved(call: _Call, reason: str) -> str:
+    model, provider = shown(call.model), shown(call.provider)
     if not call.model.strip():
         return "the name of the model is empty"
-    model = shown(call.model)
-    if reason == "unknown_provider":
-        return f"nobody in the price book sells {model}: give the provider"
-    seller = f" of {shown(call.provider)}" if call.provider else ""
-    return f"{model} is no model{seller} in the price book"
+    if reason == "unknown_model":
+        return f"{model} is no model of {provider or 'any seller'} in the price book"
+    if provider:
+        return f"{provider} has no prices in the price book"
+    return f"nobody is known to sell {model}: check the name, or say who is paid (provider)"
 
 
 def _since_epoch_ns(at: datetime) -> int:

@@ -55,6 +55,13 @@ def tokens_of_characters(characters: int) -> int:
     return -(-characters // CHARACTERS_A_TOKEN)
 
 
+def measured(characters: int) -> tuple[int, str]:
+    """Tokens for the length of a text, and the note that they are a guess."""
+    tokens = tokens_of_characters(characters)
+    ratio = f"about {CHARACTERS_A_TOKEN} characters a token"
+    return tokens, f"a text of {characters:,} characters taken for {tokens:,} tokens ({ratio})"
+
+
 def tokens_of_words(words: int) -> int:
     """About how many tokens so many English words are: 1.3 a word, rounded up."""
     tokens = WIDE.multiply(Decimal(words), TOKENS_A_WORD)

@@ -1,0 +1,16 @@
+"""Moments as a person types them.
+
+Promises: UTC unless the text says otherwise, for every command alike.
+"""
+
+from datetime import UTC, datetime
+from typing import Final
+
+FORMATS: Final = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
+
+
+def utc(moment: datetime | None) -> datetime | None:
+    """The same instant in UTC; a moment without a zone is UTC already."""
+    if moment is None:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
