@@ -28,6 +28,12 @@ def test_the_light_package_says_what_to_install(module: str, arguments: str) -> 
     assert done.stderr.count("\n") == 1
 
 
+def test_a_price_needs_less_than_the_collector() -> None:
+    done = main_without("typer", arguments="price gpt-4o --input 1")
+    assert done.returncode == 2
+    assert done.stderr.endswith("pip install 'spanledger[cli]'\n")
+
+
 def test_a_module_of_ours_that_is_missing_is_a_defect_and_shows_its_traceback() -> None:
     done = main_without("spanledger.config", arguments="check-config")
     assert done.returncode == 1
