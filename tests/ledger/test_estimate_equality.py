@@ -85,16 +85,16 @@ INSTANTS = st.one_of(
     asked=calls(),
     at=INSTANTS,
     tier=st.sampled_from(TIERS),
-    flags=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    flags=st.tuples(*[st.booleans()] * 4),
 )
 def test_an_estimate_is_the_charge_of_the_engine(
     asked: tuple[str, str, dict[str, int | Decimal]],
     at: datetime,
     tier: str,
-    flags: tuple[bool, bool, bool],
+    flags: tuple[bool, bool, bool, bool],
 ) -> None:
     provider, name, usage = asked
-    guessed, unknown, assumed = flags
+    guessed, unknown, unwritten, assumed = flags
     answer = estimate(
         model=name,
         provider=provider,
@@ -103,6 +103,7 @@ def test_an_estimate_is_the_charge_of_the_engine(
         at=at,
         usage_estimated=guessed,
         cache_unknown=unknown,
+        cache_write_unknown=unwritten,
         convention_assumed=assumed,
         book=BOOK,
     )
@@ -110,6 +111,7 @@ def test_an_estimate_is_the_charge_of_the_engine(
         "usage_missing": not usage,
         "usage_estimated": guessed,
         "cache_unknown": unknown,
+        "cache_write_unknown": unwritten,
         "convention": "assumed" if assumed else "declared",
     }
     entry = priced(call(provider, name, at, service_tier=tier, **facts, **usage)).to_dicts()[0]
@@ -150,7 +152,7 @@ def _random_call(
         least = sum(parts) if numbers.random() < 0.7 else max(parts, default=0)
         if whole in priced_units or least:
             usage[whole] = least + numbers.choice([0, 1, numbers.randrange(10**5)])
-    guessed, unknown, assumed = (numbers.random() < 0.15 for _ in range(3))
+    guessed, unknown, unwritten, assumed = (numbers.random() < 0.15 for _ in range(4))
     facts: dict[str, Any] = {
         "usage_estimated": guessed,
         "cache_unknown": unknown,
@@ -164,8 +166,10 @@ def _random_call(
         "at": at,
         "usage_estimated": guessed,
         "cache_unknown": unknown,
+        "cache_write_unknown": unwritten,
         "convention_assumed": assumed,
     }
+    facts |= {"cache_write_unknown": unwritten}
     facts |= {"convention": "assumed" if assumed else "declared", "service_tier": tier}
     return asked, call(provider, name, at, **facts, **usage)
 

@@ -66,6 +66,7 @@ def estimate(  # noqa: PLR0913 - what may be known of a call, all by name
     at: datetime | None = None,
     usage_estimated: bool = False,
     cache_unknown: bool = False,
+    cache_write_unknown: bool = False,
     convention_assumed: bool = False,
     book: PriceBook | None = None,
     **used: Unpack[Used],
@@ -85,6 +86,7 @@ def estimate(  # noqa: PLR0913 - what may be known of a call, all by name
         at: the instant whose prices apply, UTC unless it says otherwise; now by default.
         usage_estimated: the counts are a guess: the class becomes ``estimated``.
         cache_unknown: some of the input may have been cached: bounds say how far that goes.
+        cache_write_unknown: likewise for what was written to a cache alone.
         convention_assumed: ``input_tokens`` may be without the cached tokens: likewise.
         book: prices; those that came with the package by default.
         used: see ``Used``; ``input_tokens=...``, ``output_tokens=...``, ``searches=...``.
@@ -106,7 +108,12 @@ def estimate(  # noqa: PLR0913 - what may be known of a call, all by name
         quantities=read((said, usage or {}), prices.units),
         minutes=_minutes(input_audio_minutes, output_audio_minutes),
         usage_estimated=usage_estimated,
-        doubts=Doubts(convention_assumed, cache_unknown),
+        doubts=Doubts(
+            convention_assumed,
+            # What is lost besides the input, not in it, has no bounds: such usage is an estimate.
+            cache_unknown=cache_unknown and not usage_estimated,
+            writes_unknown=(cache_unknown or cache_write_unknown) and not usage_estimated,
+        ),
     )
     return _estimate(call, prices)
 

@@ -43,6 +43,7 @@ class Doubts:
 
     convention_assumed: bool = False  # input may or may not include the cached tokens
     cache_unknown: bool = False  # which part of the input was cached is not reported
+    writes_unknown: bool = False  # how much of the input was written to a cache is not
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +198,7 @@ def _readings(counts: Counts, doubts: Doubts) -> Iterator[tuple[str, dict[str, i
     """The extremes between which the true usage lies, each with what makes it possible."""
     total, read = counts.get("input_tokens"), counts.get("cache_read_tokens")
     written, hour = counts.get("cache_write_tokens"), counts.get("cache_write_1h_tokens")
-    if written or read or doubts.cache_unknown:
+    if written or read or doubts.cache_unknown or doubts.writes_unknown:
         unsplit = written - sum(map(counts.get, TTLS))
         # The default lifetime is the figure; the longer one costs more where it has its own rate.
         all_hour = {"cache_write_1h_tokens": hour + unsplit}
@@ -213,9 +214,10 @@ def _readings(counts: Counts, doubts: Doubts) -> Iterator[tuple[str, dict[str, i
                 yield convention, {**exclusive, **all_hour}
         # Nothing of the cache is known: all of the rest was read from it, or written to it.
         rest = total - read - written
+        unknown = "how much of the input was cached is not known"
         if doubts.cache_unknown and rest > 0:
-            unknown = "how much of the input was cached is not known"
             yield unknown, {"cache_read_tokens": read + rest}
+        if doubts.writes_unknown and rest > 0:
             yield (
                 unknown,
                 {
