@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from pricing_calls import BOOK, NOON, call, models, priced
+from pricing_calls import BOOK, NOON, book_with, call, models, priced
 
 from spanledger.ledger.estimate import Estimate, estimate
 from spanledger.ledger.limits import QUANTITY_MAX
@@ -19,7 +19,9 @@ from spanledger.ledger.limits import QUANTITY_MAX
 NAMES = [(provider.id, name) for provider, _, name in models()]
 UNITS = [unit.usage_key for unit in BOOK.units if unit.usage_key != "requests"]
 TIERS = ["", "batch", "flex", "priority", "fast", "default", "ultrafast", "auto"]
-VECTORS = json.loads(Path(__file__).parents[1].joinpath("golden", "pricing.json").read_text())
+VECTORS = json.loads(
+    Path(__file__).parents[1].joinpath("golden", "pricing.json").read_text(), parse_float=Decimal
+)
 
 MONEY = ("cost_usd", "cost_low_usd", "cost_high_usd", "list_cost_usd")
 SAME = (*MONEY, "cost_class", "unpriced_reason", "model", "price_book")
@@ -71,7 +73,7 @@ def calls(draw: st.DrawFn) -> tuple[str, str, dict[str, int | Decimal]]:
 
 INSTANTS = st.one_of(
     st.just(NOON),
-    st.sampled_from([*BOOK.day_starts_ns]).flatmap(
+    st.sampled_from([*BOOK.dates_ns]).flatmap(
         lambda ns: st.sampled_from([ns, ns - 1_000]).map(
             lambda at_ns: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at_ns // 1_000)
         )
@@ -85,12 +87,14 @@ INSTANTS = st.one_of(
     asked=calls(),
     at=INSTANTS,
     tier=st.sampled_from(TIERS),
+    region=st.sampled_from(["", "us", "eu", "global"]),
     flags=st.tuples(*[st.booleans()] * 4),
 )
 def test_an_estimate_is_the_charge_of_the_engine(
     asked: tuple[str, str, dict[str, int | Decimal]],
     at: datetime,
     tier: str,
+    region: str,
     flags: tuple[bool, bool, bool, bool],
 ) -> None:
     provider, name, usage = asked
@@ -100,6 +104,7 @@ def test_an_estimate_is_the_charge_of_the_engine(
         provider=provider,
         usage=usage,
         service_tier=tier,
+        region=region,
         at=at,
         usage_estimated=guessed,
         cache_unknown=unknown,
@@ -108,6 +113,7 @@ def test_an_estimate_is_the_charge_of_the_engine(
         book=BOOK,
     )
     facts: dict[str, Any] = {
+        "region": region,
         "usage_missing": not usage,
         "usage_estimated": guessed,
         "cache_unknown": unknown,
@@ -135,7 +141,7 @@ def _random_call(
     found = BOOK.resolve(provider, name, "")
     assert not isinstance(found, str)
     at = NOON - timedelta(seconds=numbers.randrange(10**8))
-    tier = numbers.choice(["", *TIERS])
+    tier, region = numbers.choice(["", *TIERS]), numbers.choice(["", "us"])
     priced_units = BOOK.card(found, tier, int(at.timestamp()) * 10**9).shape.units
     often = sorted(priced_units - {"requests", "input_tokens", "output_tokens"})
     usage: dict[str, Any] = {}
@@ -163,14 +169,19 @@ def _random_call(
         "provider": provider,
         "usage": usage,
         "service_tier": tier,
+        "region": region,
         "at": at,
         "usage_estimated": guessed,
         "cache_unknown": unknown,
         "cache_write_unknown": unwritten,
         "convention_assumed": assumed,
     }
-    facts |= {"cache_write_unknown": unwritten}
-    facts |= {"convention": "assumed" if assumed else "declared", "service_tier": tier}
+    facts |= {
+        "cache_write_unknown": unwritten,
+        "convention": "assumed" if assumed else "declared",
+        "service_tier": tier,
+        "region": region,
+    }
     return asked, call(provider, name, at, **facts, **usage)
 
 
@@ -190,16 +201,23 @@ def test_every_model_is_estimated_as_it_is_booked(seed: int) -> None:
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: str(vector["id"]))
-def test_a_vector_is_met_to_the_last_digit(vector: dict[str, Any]) -> None:
+def test_a_published_vector_is_estimated_as_it_is_booked(vector: dict[str, Any]) -> None:
+    at = datetime.fromisoformat(vector["ts"])
+    book = book_with(vector["price_file"]) if "price_file" in vector else BOOK
+    tier, region = vector["service_tier"], vector.get("region", "")
+    usage = {key: Decimal(str(count)) for key, count in vector["usage"].items()}
+    provider, model = vector["provider"], vector["model"]
     answer = estimate(
-        model=vector["model"],
-        provider=vector["provider"],
-        usage={key: Decimal(str(count)) for key, count in vector["usage"].items()},
-        service_tier=vector["service_tier"],
-        at=datetime.fromisoformat(vector["ts"]),
-        book=BOOK,
+        model=model,
+        provider=provider,
+        service_tier=tier,
+        region=region,
+        at=at,
+        usage=usage,
+        book=book,
     )
-    assert answer.cost_usd == Decimal(vector["expected_total_usd"])
+    row = call(provider, model, at, service_tier=tier, region=region, **vector["usage"])
+    assert told(answer) == booked(priced(row, book=book).to_dicts()[0])
 
 
 @pytest.mark.parametrize(
@@ -225,3 +243,97 @@ def test_what_has_no_price_has_the_reason_that_the_engine_gives(
     answer = estimate(model=model, provider=provider, usage=usage, at=NOON, book=BOOK)
     row = call(provider, model, usage_missing=not usage, **usage)
     assert told(answer) == booked(priced(row).to_dicts()[0])
+
+
+OWN = {
+    "prices": [
+        {
+            "provider": "acme",
+            "model": "ranged",
+            "input_tokens": "(0, 1000]",
+            "rates": {"input_mtok": "1", "output_mtok": "2", "images": "0.5", "images_4k": "0.8"},
+        },
+        {
+            "provider": "acme",
+            "model": "ranged",
+            "input_tokens": "> 5000",
+            "rates": {"input_mtok": "3"},
+        },
+        {
+            "provider": "acme",
+            "model": "least",
+            "rates": {
+                "audio_seconds": {"usd": "0.123456789123456789", "per": 60, "min": 10},
+                "gpu_seconds": {"usd": "2.80", "per": 3600, "min": 60},
+                "emails": {"usd": "0.10", "per": 1000},
+            },
+            "free_allowance": {"emails": "100 a day", "gpu_seconds": "an hour a month"},
+        },
+        {"provider": "acme", "model": "committed", "account_state": "paid by the month"},
+        {"provider": "openai", "model": "gpt-4o", "region": "eu", "multiply": {"tokens": "1.1"}},
+    ],
+    "contracts": [
+        {"name": "ours", "provider": "openai", "model": "*", "discount_percent": "22"},
+        {"name": "theirs", "provider": "acme", "model": "*", "rates": {"emails": "0.01"}},
+    ],
+}
+OWN_BOOK = book_with(OWN)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    model=st.sampled_from(["acme/ranged", "acme/least", "acme/committed", "openai/gpt-4o"]),
+    usage=st.fixed_dictionaries(
+        {},
+        optional={
+            "input_tokens": st.sampled_from([0, 1, 999, 1_000, 1_001, 5_000, 5_001, QUANTITY_MAX]),
+            "output_tokens": st.integers(0, 5_000),
+            "cache_read_tokens": st.integers(0, 1_000),
+            "images": st.integers(0, 4),
+            "images_4k": st.integers(0, 2),
+            "audio_seconds": st.decimals(0, 100, places=9),
+            "gpu_seconds": st.one_of(st.integers(0, 100), st.decimals(0, 100, places=3)),
+            "emails": st.integers(0, 10**6),
+        },
+    ),
+    region=st.sampled_from(["", "eu"]),
+    unknown=st.booleans(),
+)
+def test_prices_and_contracts_of_a_price_file_are_estimated_as_they_are_booked(
+    model: str, usage: dict[str, Any], region: str, *, unknown: bool
+) -> None:
+    provider, _, name = model.partition("/")
+    answer = estimate(
+        model=name,
+        provider=provider,
+        region=region,
+        usage=usage,
+        at=NOON,
+        cache_unknown=unknown,
+        book=OWN_BOOK,
+    )
+    facts: dict[str, Any] = {"usage_missing": not usage, "cache_unknown": unknown}
+    row = call(provider, name, NOON, region=region, **facts, **usage)
+    assert told(answer) == booked(priced(row, book=OWN_BOOK).to_dicts()[0])
+
+
+@pytest.mark.parametrize(
+    ("model", "usage", "cost_class"),
+    [
+        ("acme/ranged", {"input_tokens": 1_000, "output_tokens": 9}, "exact"),
+        ("acme/ranged", {"input_tokens": 1_001, "output_tokens": 9}, "unpriced"),
+        ("acme/least", {"gpu_seconds": 5}, "bounded"),
+        ("acme/committed", {"input_tokens": 5}, "unpriced"),
+        ("openai/gpt-4o", {"input_tokens": 5}, "exact"),
+    ],
+)
+def test_the_price_file_above_is_understood_as_it_is_meant(
+    model: str, usage: dict[str, Any], cost_class: str
+) -> None:
+    provider, _, name = model.partition("/")
+    answer = estimate(model=name, provider=provider, usage=usage, at=NOON, book=OWN_BOOK)
+    assert answer.cost_class == cost_class
+    if provider == "openai":
+        assert answer.cost_usd is not None
+        assert answer.list_cost_usd is not None
+        assert answer.cost_usd == answer.list_cost_usd * Decimal("0.78")

@@ -63,6 +63,7 @@ def estimate(  # noqa: PLR0913 - what may be known of a call, all by name
     input_audio_minutes: Quantity | None = None,
     output_audio_minutes: Quantity | None = None,
     service_tier: str = "",
+    region: str = "",
     at: datetime | None = None,
     usage_estimated: bool = False,
     cache_unknown: bool = False,
@@ -83,6 +84,7 @@ def estimate(  # noqa: PLR0913 - what may be known of a call, all by name
         input_audio_minutes: audio that is heard, on top of ``input_tokens``.
         output_audio_minutes: audio that is spoken, on top of ``output_tokens``.
         service_tier: that of the response: batch, flex, priority, fast, ...
+        region: where inference runs, as the response says it: ``us``, ``eu``, ``global``.
         at: the instant whose prices apply, UTC unless it says otherwise; now by default.
         usage_estimated: the counts are a guess: the class becomes ``estimated``.
         cache_unknown: some of the input may have been cached: bounds say how far that goes.
@@ -95,7 +97,8 @@ def estimate(  # noqa: PLR0913 - what may be known of a call, all by name
         ValueError: a quantity is no count, or a unit is not in the book.
         TypeError: a name is no text, or ``at`` no moment.
     """
-    for name, text in (("model", model), ("provider", provider), ("service_tier", service_tier)):
+    texts = {"model": model, "provider": provider, "service_tier": service_tier, "region": region}
+    for name, text in texts.items():
         if not isinstance(text, str):
             raise TypeError(f"{name} = {shown(text)}: a name is text")
     prices = bundled() if book is None else book
@@ -104,6 +107,7 @@ def estimate(  # noqa: PLR0913 - what may be known of a call, all by name
         model=model,
         provider=provider,
         service_tier=service_tier,
+        region=region,
         at_ns=time_ns() if at is None else _since_epoch_ns(at),
         quantities=read((said, usage or {}), prices.units),
         minutes=_minutes(input_audio_minutes, output_audio_minutes),
@@ -160,6 +164,7 @@ class _Call:
     model: str
     provider: str
     service_tier: str
+    region: str
     at_ns: int
     quantities: Quantities
     minutes: Mapping[Direction, int | Decimal]  # of audio
@@ -178,7 +183,11 @@ def _minutes(heard: Quantity | None, spoken: Quantity | None) -> Mapping[Directi
 
 def _estimate(call: _Call, book: PriceBook) -> Estimate:
     found = book.resolve(call.provider, call.model, "")
-    card = None if isinstance(found, str) else book.card(found, call.service_tier, call.at_ns)
+    card = (
+        None
+        if isinstance(found, str)
+        else book.card(found, call.service_tier, call.at_ns, call.region)
+    )
     was_said = bool(call.quantities or call.minutes)
     made, guesses = _charge(call, card, book.units)
     if isinstance(found, str) and made.reason != "usage_invalid":
@@ -193,7 +202,7 @@ def _estimate(call: _Call, book: PriceBook) -> Estimate:
         cost_usd=made.cost_usd,
         cost_low_usd=made.low_usd,
         cost_high_usd=made.high_usd,
-        list_cost_usd=made.cost_usd,
+        list_cost_usd=made.list_usd,
         cost_class=_class(made, card, is_guess=call.usage_estimated or bool(guesses)),
         unpriced_reason=made.reason,
         lines=made.lines,
@@ -218,7 +227,7 @@ def _charge(call: _Call, card: RateCard | None, units: Units) -> tuple[Charge, t
         if note:
             guesses.append(note)
     counts = scaled(quantities)
-    complete(counts)
+    complete(counts, units)
     wrong = contradiction(counts, units)
     if wrong:
         return Charge(reason="usage_invalid", notes=(wrong,)), tuple(guesses)

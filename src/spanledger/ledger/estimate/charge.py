@@ -6,7 +6,7 @@ Never: Polars, NumPy, a float, the caller's decimal context.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
@@ -15,7 +15,7 @@ from typing import Final
 from spanledger.ledger.catalog import Rate, RateCard, Units
 from spanledger.ledger.estimate.quantities import WIDE, Counts
 from spanledger.ledger.limits import CALL_COST_USD_MAX, MONEY_SCALE
-from spanledger.ledger.usage_rules import OVERLAPS, SUMS, TOTALS, TTLS
+from spanledger.ledger.usage_rules import OVERLAPS, TOTALS, TTLS
 
 _ATTO: Final = Decimal(1).scaleb(-MONEY_SCALE)
 _NOTHING: Final = Decimal(0)
@@ -35,6 +35,8 @@ class EstimateLine:
 
 # A rate, how many steps of usage it takes, and what they cost.
 _Charged = tuple[Rate, int, Decimal]
+# Another way to read the same usage: what makes it possible, and the counts that are other.
+_Reading = tuple[str, dict[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Charge:
     cost_usd: Decimal | None = None
     low_usd: Decimal | None = None
     high_usd: Decimal | None = None
+    list_usd: Decimal | None = None  # before the contract
     reason: str = ""
     notes: tuple[str, ...] = ()
 
@@ -62,30 +65,34 @@ def charge(card: RateCard, counts: Counts, units: Units, doubts: Doubts) -> Char
     """Price usage that ``complete`` has filled in and ``contradiction`` found nothing in."""
     charged = _charged(card, counts)
     total = _total(charged)
-    if charged is None or total is None:
+    list_total = _total(_listed(card, counts, charged)) if card.has_contract else total
+    if charged is None or total is None or list_total is None:
         return Charge(reason="usage_invalid", notes=(_refusal(card, counts, units),))
-    unrated = [unit for unit in counts.of if unit not in card.shape.covered]
+    if card.account_state:
+        return Charge(reason="account_state", notes=(card.account_state,))
+    unrated = _unrated(card, counts)
     if unrated:
         note = f"{card.model.model} has no price for {', '.join(sorted(unrated))}"
         return Charge(reason="no_rate_for_unit", notes=(note,))
     low = high = total
     notes: list[str] = []
-    for note, changed in _readings(counts, doubts):
-        amount = _total(_charged(card, Counts({**counts.of, **changed}, counts.scale)))
+    for note, changed in _with_allowances(card, counts, _readings(counts, doubts)):
+        other = Counts({**counts.of, **changed}, counts.scale)
+        amount = _total(_charged(card, other))
         if amount is not None and not low <= amount <= high:
             notes.append(note)
             low, high = min(low, amount), max(high, amount)
     lines = tuple([_line(each, counts.scale) for each in charged])
-    return Charge(lines, total, low, high, notes=tuple(dict.fromkeys(notes)))
+    return Charge(lines, total, low, high, list_total, notes=tuple(dict.fromkeys(notes)))
 
 
 # --- usage ----------------------------------------------------------------------------------------
 
 
-def complete(counts: Counts) -> None:
+def complete(counts: Counts, units: Units) -> None:
     """Fill in what follows from the rest; what was reported stays as it is."""
     of = counts.of
-    for whole, parts in SUMS.items():
+    for whole, parts in units.sums.items():
         if whole not in of and (total := sum(map(counts.get, parts))):
             of[whole] = total
     if "input_tokens" not in of:
@@ -133,20 +140,54 @@ def _plain(counts: Counts, unit: str) -> str:
 def _charged(card: RateCard, counts: Counts) -> list[_Charged] | None:
     """What each rate of the card takes; None where the counts contradict the card."""
     billed = _billed(card, counts)
-    leaves = card.shape.leaves
-    charged = []
-    for rate in _band(card, counts):
-        leaf = 0
-        for unit, factor in leaves[rate.usage_key]:
-            if unit in billed:
-                leaf += billed[unit] * factor
-        if leaf < 0:
-            return None
-        if leaf:
-            product = WIDE.multiply(leaf, rate.usd)
-            amount = WIDE.quantize(WIDE.divide(product, rate.per * counts.scale), _ATTO)
-            charged.append((rate, leaf, amount))
-    return charged
+    leaves = {unit: _sum(terms, billed) for unit, terms in card.shape.leaves.items()}
+    if min(leaves.values(), default=0) < 0:
+        return None
+    return [
+        _charge_of(rate, leaf, counts.scale)
+        for rate in _band(card, counts, card.bands)
+        if (leaf := leaves[rate.usage_key])
+    ]
+
+
+def _listed(
+    card: RateCard, counts: Counts, charged: list[_Charged] | None
+) -> list[_Charged] | None:
+    """The same at list prices; what only the contract has a rate for stays as it is."""
+    rates = {rate.usage_key: rate for rate in _band(card, counts, card.list_bands)}
+    return charged and [
+        _charge_of(rates.get(rate.usage_key, rate), leaf, counts.scale) for rate, leaf, _ in charged
+    ]
+
+
+def _charge_of(rate: Rate, leaf: int, scale: int) -> _Charged:
+    product = WIDE.multiply(leaf, rate.usd)
+    return rate, leaf, WIDE.quantize(WIDE.divide(product, rate.per * scale), _ATTO)
+
+
+def _sum(terms: Iterable[tuple[str, int]], billed: Mapping[str, int]) -> int:
+    total = 0
+    for unit, factor in terms:
+        if unit in billed:
+            total += billed[unit] * factor
+    return total
+
+
+def _unrated(card: RateCard, counts: Counts) -> list[str]:
+    """The units that were used and that nothing on the card pays for."""
+    shape = card.shape
+    unrated = [
+        unit
+        for unit in counts.of
+        if unit not in shape.covered
+        and _sum(shape.remainders.get(unit, ((unit, 1),)), counts.of) > 0
+    ]
+    # A band beyond all ranges that the price file gives.
+    lacking = shape.units - {rate.usage_key for rate in _band(card, counts, card.bands)}
+    if lacking:
+        billed = _billed(card, counts)
+        unrated += [unit for unit in lacking if _sum(shape.leaves[unit], billed) > 0]
+    return unrated
 
 
 def _billed(card: RateCard, counts: Counts) -> Mapping[str, int]:
@@ -157,12 +198,15 @@ def _billed(card: RateCard, counts: Counts) -> Mapping[str, int]:
         # Transcription has no other audio than its input; that is how its record is named.
         seconds = max(whole or part, card.audio_seconds_min * counts.scale)
         billed["audio_seconds"] = billed["input_audio_seconds"] = seconds
+    for unit, least in card.minimums.items():
+        if counts.get(unit):
+            billed[unit] = max(counts.get(unit), least * counts.scale)
     return billed
 
 
-def _band(card: RateCard, counts: Counts) -> tuple[Rate, ...]:
+def _band(card: RateCard, counts: Counts, bands: Sequence[Sequence[Rate]]) -> Sequence[Rate]:
     tokens = counts.get("input_tokens") // counts.scale  # exact: tokens have no fractions
-    return card.bands[bisect_left(card.boundaries, tokens)]
+    return bands[bisect_left(card.boundaries, tokens)]
 
 
 def _total(charged: list[_Charged] | None) -> Decimal | None:
@@ -183,18 +227,17 @@ def _line(charged: _Charged, scale: int) -> EstimateLine:
 
 def _refusal(card: RateCard, counts: Counts, units: Units) -> str:
     """Say which counts cannot be true together, or that no call costs this much."""
-    for rate in _band(card, counts):
-        terms = card.shape.leaves[rate.usage_key]
-        if sum(counts.get(unit) * factor for unit, factor in terms) < 0:
-            parts = [unit for unit in counts.of if rate.usage_key in units.wholes(unit)]
-            return f"{' and '.join(parts)} together are more than {rate.usage_key}"
+    for whole, terms in card.shape.leaves.items():
+        if _sum(terms, counts.of) < 0:
+            parts = [unit for unit in counts.of if whole in units.wholes(unit)]
+            return f"{' and '.join(parts)} together are more than {whole}"
     return f"no single call costs more than ${CALL_COST_USD_MAX:,}"
 
 
 # --- bounds ---------------------------------------------------------------------------------------
 
 
-def _readings(counts: Counts, doubts: Doubts) -> Iterator[tuple[str, dict[str, int]]]:
+def _readings(counts: Counts, doubts: Doubts) -> Iterator[_Reading]:
     """The extremes between which the true usage lies, each with what makes it possible."""
     total, read = counts.get("input_tokens"), counts.get("cache_read_tokens")
     written, hour = counts.get("cache_write_tokens"), counts.get("cache_write_1h_tokens")
@@ -229,3 +272,15 @@ def _readings(counts: Counts, doubts: Doubts) -> Iterator[tuple[str, dict[str, i
         most = min(counts.get(cached), counts.get(modality))
         if most > counts.get(both):
             yield f"how many of {modality} were cached is not given", {both: most}
+
+
+def _with_allowances(
+    card: RateCard, counts: Counts, readings: Iterable[_Reading]
+) -> Iterable[_Reading]:
+    """What the account may use for nothing may be used up, or not yet."""
+    every = list(readings)
+    for unit, allowance in card.allowances.items():
+        if counts.get(unit):
+            note = f"{unit} may be free: {allowance}"
+            every += [(note, {**changed, unit: 0}) for _, changed in [("", {}), *every]]
+    return every
