@@ -37,6 +37,15 @@ def test_bounds_tier_and_notes_stand_in_the_table() -> None:
     assert "$1.250000  exact" in told
 
 
+def test_a_region_with_a_price_of_its_own_is_charged_it() -> None:
+    arguments = ("claude-sonnet-4-6", "--input", "1M", "--at", "2026-11-20")
+    _, anywhere, _ = run(*arguments)
+    _, there, _ = run(*arguments, "--region", "us")
+    assert "$3.000000  exact" in anywhere
+    assert "claude-sonnet-4-6, anthropic, us" in there
+    assert "$3.300000  exact" in there
+
+
 def test_every_option_is_a_unit_of_the_estimate() -> None:
     options = {
         "--input": 90,

@@ -100,6 +100,10 @@ At = Annotated[
     ),
 ]
 Tier = Annotated[str, typer.Option(metavar="NAME", help="Service tier: batch, flex, priority, ...")]
+Region = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="Where inference runs, where the price depends on it: us."),
+]
 Json = Annotated[bool, typer.Option("--json", help="For programs: every digit, as text.")]
 
 
@@ -121,6 +125,7 @@ def price(  # noqa: PLR0913 - one for each option
     provider: Provider = "",
     at: At = None,
     tier: Tier = "",
+    region: Region = "",
     as_json: Json = False,
 ) -> None:
     """Tell what one call costs, charge by charge."""
@@ -148,6 +153,7 @@ def price(  # noqa: PLR0913 - one for each option
             input_audio_minutes=input_minutes,
             output_audio_minutes=output_minutes,
             service_tier=tier,
+            region=region,
             at=moments.utc(at),
             usage_estimated=text is not None,
         )

@@ -38,10 +38,10 @@ def _headline(answer: Estimate) -> RenderableType:
         lines.append(Text(f"between {usd(answer.cost_low_usd)} and {usd(answer.cost_high_usd)}"))
     if answer.list_cost_usd != answer.cost_usd:
         lines.append(Text(f"list price {usd(answer.list_cost_usd)}", style=DIM))
-    tier = Text(f", {answer.service_tier}") if answer.service_tier else Text()
+    where = [Text(", ").append(safe(each)) for each in (answer.service_tier, answer.region) if each]
     return Panel(
         Group(*lines),
-        title=Text.assemble(safe(answer.model), ", ", safe(answer.provider), tier, style="bold"),
+        title=Text.assemble(safe(answer.model), ", ", safe(answer.provider), *where, style="bold"),
         title_align="left",
         subtitle=Text(f"prices of {answer.at:%Y-%m-%d %H:%M} UTC", style=DIM),
         subtitle_align="right",

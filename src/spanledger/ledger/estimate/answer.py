@@ -57,6 +57,7 @@ class Estimate:
     model: str  # the book's id; the asked name, cut, where it is unknown
     provider: str  # who is paid, the book's id; likewise
     service_tier: str
+    region: str
     at_ns: int
     price_book: str  # version of the book
     notes: tuple[str, ...]  # what was assumed, or why there is no price
@@ -81,7 +82,9 @@ class Estimate:
             return f"unpriced ({self.unpriced_reason.replace('_', ' ')})"
         low, high = self.cost_low_usd, self.cost_high_usd
         between = "" if low == high else f", between {usd(low)} and {usd(high)}"
-        return f"total {usd(self.cost_usd)}{between} ({self.cost_class})"
+        listed = self.list_cost_usd
+        instead = "" if listed == self.cost_usd else f", list price {usd(listed)}"
+        return f"total {usd(self.cost_usd)}{between}{instead} ({self.cost_class})"
 
     def __str__(self) -> str:
         """The whole breakdown: a line a charge, the total, and what was assumed."""
@@ -95,6 +98,7 @@ class Estimate:
             "model": self.model,
             "provider": self.provider,
             "service_tier": self.service_tier,
+            "region": self.region,
             "at": self.at.isoformat().replace("+00:00", "Z"),
             "cost_usd": _text(self.cost_usd),
             "cost_low_usd": _text(self.cost_low_usd),

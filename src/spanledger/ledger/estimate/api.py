@@ -209,6 +209,7 @@ def _estimate(call: _Call, book: PriceBook) -> Estimate:
         model=call.model[:MODEL_NAME_BYTES_MAX] if card is None else card.model.model,
         provider=call.provider[:MODEL_NAME_BYTES_MAX] if card is None else card.model.provider,
         service_tier=call.service_tier[:MODEL_NAME_BYTES_MAX],
+        region=call.region[:MODEL_NAME_BYTES_MAX],
         at_ns=call.at_ns,
         price_book=book.version,
         notes=notes,
