@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from pricing_calls import BOOK, NOON
+from pricing_calls import BOOK, NOON, book_with
 
 import spanledger
 from spanledger.ledger.estimate import (
@@ -76,6 +76,26 @@ def test_a_tier_without_a_price_of_its_own_is_told() -> None:
     answer = of("gpt-4o", input_tokens=1, service_tier="ultrafast")
     assert answer.cost_class == "estimated"
     assert "note: ultrafast has no price of its own" in str(answer)
+
+
+def test_a_tier_that_nobody_knows_is_told_too() -> None:
+    answer = of("gpt-4o", input_tokens=1, service_tier="bacth")
+    assert answer.notes == ("bacth is no service tier that has a price: the standard rates",)
+    assert of("gpt-4o", input_tokens=1, service_tier="default").notes == ()
+
+
+def test_a_minimum_that_is_charged_is_told() -> None:
+    short, long = (of("groq/whisper-large-v3", seconds=count) for count in (3.5, 11))
+    assert short.notes == ("at least 10 seconds of input audio are charged for",)
+    assert long.notes == ()
+
+
+def test_a_contract_is_told_with_the_list_price() -> None:
+    contract = {"name": "ours", "provider": "openai", "model": "*", "discount_percent": "22"}
+    book = book_with({"contracts": [contract]})
+    answer = of("gpt-4o", input_tokens=10_000, book=book)
+    assert answer.total_words == "total $0.019500, list price $0.025000 (exact)"
+    assert answer.to_dict()["list_cost_usd"] == "0.025"
 
 
 def test_data_keeps_every_digit_as_text_and_the_same_keys_in_any_case() -> None:

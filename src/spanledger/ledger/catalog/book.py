@@ -165,6 +165,11 @@ class PriceBook:
             self._cards[key] = card
         return card
 
+    def knows_tier(self, service_tier: str) -> bool:
+        """Does a service tier mean anything here? What does not is charged as the standard one."""
+        tier = service_tier.strip().lower()
+        return tier in self._contexts or tier in _STANDARD_TIERS
+
     def models(self) -> Iterator[ResolvedModel]:
         """Every model of the book, as its own seller sells it."""
         for provider in self._providers:

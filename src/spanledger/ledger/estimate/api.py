@@ -16,7 +16,7 @@ from time import time_ns
 from typing import Final, TypedDict, Unpack, cast
 
 from spanledger.ledger.catalog import PriceBook, RateCard, Units
-from spanledger.ledger.estimate.answer import Estimate
+from spanledger.ledger.estimate.answer import Estimate, unit_words
 from spanledger.ledger.estimate.charge import Charge, Doubts, charge, complete, contradiction
 from spanledger.ledger.estimate.guesses import Direction, add_audio, measured
 from spanledger.ledger.estimate.quantities import (
@@ -195,9 +195,8 @@ def _estimate(call: _Call, book: PriceBook) -> Estimate:
     if not was_said:
         made = Charge(reason="no_usage", notes=(_NOTHING_USED,))
     notes = guesses + made.notes
-    if card is not None and card.is_standin and not made.reason:
-        tier = shown(call.service_tier)
-        notes += (f"{tier} has no price of its own for this model: the standard rates",)
+    if card is not None and not made.reason:
+        notes += _caveats(call, card, made, book)
     return Estimate(
         cost_usd=made.cost_usd,
         cost_low_usd=made.low_usd,
@@ -235,6 +234,23 @@ def _charge(call: _Call, card: RateCard | None, units: Units) -> tuple[Charge, t
     if card is None:
         return Charge(), ()
     return charge(card, counts, units, call.doubts), tuple(guesses)
+
+
+def _caveats(call: _Call, card: RateCard, made: Charge, book: PriceBook) -> tuple[str, ...]:
+    """What a person would want to know of a charge that nothing is wrong with."""
+    caveats = []
+    if card.is_standin:
+        tier = shown(call.service_tier)
+        caveats.append(f"{tier} has no price of its own for this model: the standard rates")
+    elif call.service_tier and not book.knows_tier(call.service_tier):
+        tier = shown(call.service_tier)
+        caveats.append(f"{tier} is no service tier that has a price: the standard rates")
+    minimums = {**card.minimums, "input_audio_seconds": card.audio_seconds_min}
+    for line in made.lines:
+        asked, least = call.quantities.get(line.unit, 0), minimums.get(line.unit, 0)
+        if least and line.quantity == least and asked != least:
+            caveats.append(f"at least {least:,} {unit_words(line.unit)} are charged for")
+    return tuple(caveats)
 
 
 def _class(made: Charge, card: RateCard | None, *, is_guess: bool) -> str:
