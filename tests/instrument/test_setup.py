@@ -259,10 +259,10 @@ spanledger.instrument(endpoint="{collector.url}")
 assert trace.get_tracer_provider() is foreign
 import anthropic, openai
 messages = [dict(role="user", content="hello")]
-openai.OpenAI(base_url="{provider_url}/v1", api_key="k").chat.completions.create(
-    model="gpt-4o", messages=messages)
-anthropic.Anthropic(base_url="{provider_url}", api_key="k").messages.create(
-    model="claude-haiku-4-5", max_tokens=9, messages=messages)""")
+with openai.OpenAI(base_url="{provider_url}/v1", api_key="k") as client:
+    client.chat.completions.create(model="gpt-4o", messages=messages)
+with anthropic.Anthropic(base_url="{provider_url}", api_key="k") as client:
+    client.messages.create(model="claude-haiku-4-5", max_tokens=9, messages=messages)""")
     assert (done.returncode, done.stderr) == (0, "")
     assert collector.names() == ["chat gpt-4o", "chat claude-haiku-4-5"]
 

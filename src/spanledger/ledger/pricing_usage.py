@@ -16,7 +16,7 @@ import polars as pl
 from spanledger.ledger.catalog import Units
 from spanledger.ledger.limits import QUANTITY_MAX
 from spanledger.ledger.schema import MONEY, USAGE_COLUMNS
-from spanledger.ledger.usage_rules import FRACTION_MAX, OVERLAPS, SUMS, TOTALS
+from spanledger.ledger.usage_rules import FRACTION_MAX, OVERLAPS, TOTALS
 
 Counts = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
