@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-once test lint types fast slow differential bench conformance \
-  constraints clean
+.PHONY: help install demo demo-once test lint types fast slow differential chaos bench \
+  conformance constraints clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ slow: $(INSTALLED) ## the tests with real servers
 
 differential: $(INSTALLED) ## every model of genai-prices against genai-prices itself, 120,000 calls
 	@PYTHONPATH=src:tests:tests/ledger $(BIN)/python tests/ledger/differential.py
+
+chaos: $(INSTALLED) ## kill -9 at every named point and at random, for hours: ARGS='--seed 7 --minutes 30'
+	@$(BIN)/python tests/crash/chaos.py $(ARGS)
 
 bench: $(INSTALLED) ## the figures of the README
 	@$(BIN)/python benchmarks/ingest.py

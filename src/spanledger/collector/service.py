@@ -86,14 +86,17 @@ class Service:
     def __init__(
         self,
         config: Config,
-        load: Callable[[], Config],
+        load: Callable[[], Config] | None = None,
         open_store: Callable[[Config], Store] | None = None,
+        open_journal: Callable[..., Journal] = Journal.open,
     ) -> None:
+        """``open_store`` and ``open_journal`` are where tests put faults."""
         self._config = config
-        self._load = load
+        self._load = load or (lambda: config)
         self._gate = gate(config)
         self._certificates = certificates(config)
         self._open_store = open_store or open_the_store
+        self._make_journal = open_journal
         self._meters = Meters(config.metrics.series_max)
         self._sql = Deferred("the store is being opened")
         self._store: Store | None = None
@@ -135,7 +138,7 @@ class Service:
     def _open_journal(self) -> Journal:
         bounds = self._config.journal
         try:
-            journal = Journal.open(
+            journal = self._make_journal(
                 self._config.data_dir / "journal",
                 ENTRIES_ARROW,
                 segment_bytes_max=bounds.segment_bytes_max,

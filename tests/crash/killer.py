@@ -1,0 +1,175 @@
+"""A collector that is killed and started again on the same directory and ports.
+
+Promises: ends only processes it started, by pid. Never reads the data directory itself: the
+verdict is asked of the SQL listener, as a user would.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Sequence
+from contextlib import suppress
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, Final, Self
+
+import clickhouse_connect
+from clickhouse_connect.driver.exceptions import ClickHouseError
+from crash.faulted import Faults, order
+from crash.oracle import JUDGED_SQL, Oracle, Verdict
+
+_HERE: Final = Path(__file__).parent
+_PATIENCE_S: Final = 60
+_LISTENERS: Final = ("otlp.grpc", "otlp.http", "web", "sql")
+_COUNTED: Final = ("stored", "duplicate", "not_a_call", "rejected", "dead")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody has now; a killed process must find its own again."""
+    with_sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [taken.getsockname()[1] for taken in with_sockets]
+    for taken in with_sockets:
+        taken.close()
+    return ports
+
+
+class Victim:
+    """One data directory and whichever process serves it now."""
+
+    def __init__(self, directory: Path, *options: str, port: int = 0) -> None:
+        self.data_dir = directory / "data"
+        self.log = directory / "collector.log"
+        self.switches = directory / "switches"
+        self.switches.mkdir(parents=True)
+        ports = [port + i for i in range(4)] if port else free_ports(4)
+        self.address = {
+            key: f"127.0.0.1:{number}" for key, number in zip(_LISTENERS, ports, strict=True)
+        }
+        listens = [f"{key}.listen={address}" for key, address in self.address.items()]
+        self._options = [*listens, *options]
+        self.pid = 0
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        self._zygote = subprocess.Popen(
+            [sys.executable, str(_HERE / "faulted.py"), "--zygote"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+
+    def start(self, **faults: Any) -> Self:
+        """Fork a collector with these faults inside."""
+        assert self._zygote.stdin is not None
+        assert self._zygote.stdout is not None
+        asked = Faults(switches=str(self.switches), **faults)
+        self._zygote.stdin.write(order(asked, self.data_dir, self.log, self._options))
+        self._zygote.stdin.flush()
+        self.pid = int(self._zygote.stdout.readline())
+        return self
+
+    @property
+    def alive(self) -> bool:
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def signal(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        assert self.wait_dead()
+
+    def wait_dead(self, seconds: float = _PATIENCE_S) -> bool:
+        return _until(lambda: not self.alive, seconds)
+
+    def wait_answer(self, path: str = "/healthz", seconds: float = _PATIENCE_S) -> bool:
+        """Wait until it listens, or is ready; False if it died before."""
+        _until(lambda: not self.alive or self.get(path) is not None, seconds)
+        return self.alive and self.get(path) is not None
+
+    def get(self, path: str) -> str | None:
+        try:
+            with urllib.request.urlopen(f"http://{self.address['web']}{path}", timeout=10) as got:
+                return str(got.read().decode())
+        except (OSError, HTTPException):  # not yet, or it died while it answered
+            return None
+
+    def figures(self) -> dict[str, float]:
+        """Every metric by its name, labels summed up."""
+        sums: dict[str, float] = {}
+        for line in (self.get("/metrics") or "").splitlines():
+            if not line.startswith("#"):
+                name, value = line.partition("{")[0].split(" ")[0], line.rsplit(" ", 1)[1]
+                sums[name] = sums.get(name, 0.0) + float(value)
+        return sums
+
+    def conserved(self) -> bool:
+        seen = self.figures()
+        ended = sum(seen.get(f"spanledger_items_{part}_total", 0) for part in _COUNTED)
+        return seen["spanledger_items_received_total"] == ended + seen["spanledger_items_pending"]
+
+    def drain(self, seconds: float = _PATIENCE_S) -> None:
+        """Wait until everything acknowledged is in the ledger."""
+        done = _until(
+            lambda: (
+                self.figures().get("spanledger_items_pending", 1) == 0
+                and self.get("/readyz") is not None
+            ),
+            seconds,
+        )
+        assert done, f"not drained: {self.log.read_text()[-2_000:]}"
+
+    def judge(self, oracle: Oracle) -> Verdict:
+        return oracle.judge(self.rows(JUDGED_SQL))
+
+    def rows(self, sql: str) -> Sequence[Sequence[Any]]:
+        host, port = self.address["sql"].split(":")
+        for attempt in range(5):
+            try:
+                client = clickhouse_connect.get_client(host=host, port=int(port))
+            except ClickHouseError:
+                if attempt == 4:
+                    raise
+                time.sleep(0.2)
+            else:
+                break
+        try:
+            return list(client.query(sql).result_rows)
+        finally:
+            client.close()
+
+    def switch(self, name: str, *, on: bool) -> None:
+        path = self.switches / name
+        path.touch() if on else path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        if self.pid:
+            self.kill()
+        assert self._zygote.stdin is not None
+        assert self._zygote.stdout is not None
+        self._zygote.stdin.close()
+        self._zygote.wait(10)
+        self._zygote.stdout.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _until(holds: Any, seconds: float) -> bool:
+    stop = time.monotonic() + seconds
+    while time.monotonic() < stop:
+        if holds():
+            return True
+        time.sleep(0.01)
+    return bool(holds())
