@@ -12,8 +12,9 @@ import pytest
 from fakes import RECORDED_NS, Meters, unpriced
 from otlp_requests import Span, chat, request
 
+from spanledger.collector.dead_letters import DeadLetters
 from spanledger.collector.journal import Journal
-from spanledger.collector.writer import DeadLetters, Writer
+from spanledger.collector.writer import Writer
 from spanledger.ledger import dialects
 from spanledger.ledger.otlp import Body, decode
 from spanledger.ledger.schema import ENTRIES_ARROW, entries_to_arrow

@@ -150,6 +150,62 @@ app.command()(price)
 
 
 @app.command()
+def status(
+    config_file: ConfigFile = None,
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    url: Annotated[
+        str, typer.Option(help="The collector's web listener [default: web.listen]")
+    ] = "",
+) -> None:
+    """Show whether a running collector keeps up, and that no span went missing.
+
+    The exit code is 1 if spans are unaccounted for or the store is down.
+    """
+    from spanledger.cli import status as reading  # noqa: PLC0415 - help must not load it
+
+    base = url or f"http://{_load(config_file, None, overrides).web.listen}"
+    raise typer.Exit(reading.run(base, as_json=as_json))
+
+
+dead_app = typer.Typer(no_args_is_help=True, help="Rows that the store would not take.")
+app.add_typer(dead_app, name="dead")
+
+
+@dead_app.command("list")
+def dead_list(
+    config_file: ConfigFile = None, data_dir: DataDir = None, overrides: Overrides = None
+) -> None:
+    """Show each of them in a line, with its reason."""
+    from spanledger.cli import dead  # noqa: PLC0415 - help must not load it
+
+    dead.show_all(_load(config_file, data_dir, overrides))
+
+
+@dead_app.command("show")
+def dead_show(
+    number: Annotated[int, typer.Argument(min=1, help="As `dead list` counts them.")],
+    config_file: ConfigFile = None,
+    data_dir: DataDir = None,
+    overrides: Overrides = None,
+) -> None:
+    """Show all of one as JSON."""
+    from spanledger.cli import dead  # noqa: PLC0415 - help must not load it
+
+    dead.show(_load(config_file, data_dir, overrides), number)
+
+
+@dead_app.command("retry")
+def dead_retry(
+    config_file: ConfigFile = None, data_dir: DataDir = None, overrides: Overrides = None
+) -> None:
+    """Give them back to the journal, while the collector is stopped; its next start stores them."""
+    from spanledger.cli import dead  # noqa: PLC0415 - help must not load it
+
+    dead.retry(_load(config_file, data_dir, overrides))
+
+
+@app.command()
 def version() -> None:
     """Show the version."""
     typer.echo(f"spanledger {__version__}")

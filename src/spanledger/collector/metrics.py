@@ -45,6 +45,8 @@ _FATES: Final = (STORED, DUPLICATE, NOT_A_CALL, REJECTED, DEAD)
 PENDING: Final = "spanledger_items_pending"
 REQUESTS: Final = "spanledger_requests_total"
 OVERFLOW: Final = "spanledger_metric_series_overflow_total"
+REPAIRS: Final = "spanledger_store_repairs_total"
+RESTORED: Final = "spanledger_store_restored_rows_total"
 
 _WHO: Final = ("tenant", "service", "environment", "provider", "model")
 _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
@@ -60,6 +62,8 @@ _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     DEAD: ("Spans that the store would not take; they are in dead.jsonl.", ("reason",)),
     REQUESTS: ("Export requests by how they were answered.", ("transport", "outcome")),
     OVERFLOW: ("Calls booked as 'other' because metrics.series_max was reached.", ()),
+    REPAIRS: ("Replays of the journal into a ledger that may have lost rows.", ()),
+    RESTORED: ("Rows of the ledger that such a replay brought back.", ()),
 }
 # The families that names from spans label, which share one bound.
 _BY_NAME: Final = (COST, TOKENS, CALLS, UNPRICED)
@@ -122,6 +126,7 @@ class Meters:
             for outcome in _OUTCOMES
         }
         self._values |= {(name, ()): 0 for name in (STORED, DUPLICATE, OVERFLOW)}
+        self._values |= {(name, ()): 0 for name in (REPAIRS, RESTORED)}
         self._ack_counts = [0] * (len(_ACK_BOUNDS_S) + 1)
         self._ack_sum_s = 0.0
         self._store_up = False
@@ -152,6 +157,10 @@ class Meters:
     def dead(self, reason: str, items: int) -> None:
         """Count spans that were put aside."""
         self._add({(DEAD, (label(reason),)): items})
+
+    def repaired(self, rows: int) -> None:
+        """Count a replay of the journal into the ledger, and the rows it brought back."""
+        self._add({(REPAIRS, ()): 1, (RESTORED, ()): rows})
 
     def request(self, transport: str, outcome: str) -> None:
         """Count one answered request."""

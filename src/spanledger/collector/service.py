@@ -23,11 +23,13 @@ from spanledger.api.app import create_app as create_web_app
 from spanledger.collector import receiver_grpc, receiver_http
 from spanledger.collector.budgets import spend_windows, statuses
 from spanledger.collector.commit import Committer
+from spanledger.collector.dead_letters import DeadLetters
 from spanledger.collector.journal import Journal
 from spanledger.collector.listeners import HttpServer, bind, bind_grpc
 from spanledger.collector.metrics import JOURNAL, Meters
+from spanledger.collector.repair import repair
 from spanledger.collector.settings import certificates, gate, needs_restart, rules, taken_over
-from spanledger.collector.writer import DeadLetters, Writer
+from spanledger.collector.writer import Writer
 from spanledger.config import Address, Config
 from spanledger.errors import SpanledgerError, StartupError
 from spanledger.ledger.schema import ENTRIES_ARROW
@@ -80,6 +82,33 @@ def open_the_store(config: Config) -> Store:
     return Store.open_server(server, config.store.cluster)
 
 
+def open_journal(config: Config, make: Callable[..., Journal] = Journal.open) -> Journal:
+    """Open the journal as the configuration bounds it; whoever holds it owns the data directory.
+
+    Raises:
+        StartupError: another process has it, or it cannot be read or written.
+    """
+    bounds = config.journal
+    try:
+        return make(
+            config.data_dir / "journal",
+            ENTRIES_ARROW,
+            segment_bytes_max=bounds.segment_bytes_max,
+            retention_seconds=bounds.retention_hours * 3_600,
+            retention_bytes_max=bounds.retention_bytes_max,
+            free_bytes_min=_FREE_BYTES_MIN,
+        )
+    except OSError as error:
+        message = f"cannot use the journal in {config.data_dir}: {error}"
+        hint = "See that the disk works and the directory can be written, or use --data-dir DIR"
+        raise StartupError(message, hint=hint) from None
+
+
+def dead_letters(config: Config) -> DeadLetters:
+    """Where the rows are that the store would not take."""
+    return DeadLetters(config.data_dir / "dead.jsonl")
+
+
 class Service:
     """A collector: its parts, in the order in which they start; they end in the other."""
 
@@ -115,7 +144,7 @@ class Service:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, asked.set)
-        with self._open_journal() as journal:
+        with open_journal(self._config, self._make_journal) as journal:
             self._meters.received(JOURNAL, journal.pending_rows)
             committer = self._committer(journal, disk_failed)
             loop.add_signal_handler(
@@ -134,23 +163,6 @@ class Service:
             await ledger  # a reading under way ends before its store is closed
             await asyncio.to_thread(self._close_store)
         return self._exit_code
-
-    def _open_journal(self) -> Journal:
-        bounds = self._config.journal
-        try:
-            journal = self._make_journal(
-                self._config.data_dir / "journal",
-                ENTRIES_ARROW,
-                segment_bytes_max=bounds.segment_bytes_max,
-                retention_seconds=bounds.retention_hours * 3_600,
-                retention_bytes_max=bounds.retention_bytes_max,
-                free_bytes_min=_FREE_BYTES_MIN,
-            )
-        except OSError as error:
-            message = f"cannot use the journal in {self._config.data_dir}: {error}"
-            hint = "See that the disk works and the directory can be written, or use --data-dir DIR"
-            raise StartupError(message, hint=hint) from None
-        return journal
 
     def _committer(self, journal: Journal, on_broken: Callable[[str], None]) -> Committer:
         return Committer(
@@ -239,7 +251,7 @@ class Service:
             journal,
             store,
             self._meters,
-            DeadLetters(config.data_dir / "dead.jsonl"),
+            dead_letters(config),
             batch_rows_max=config.store.batch_rows_max,
             batch_wait_ms=config.store.batch_wait_ms,
         )
@@ -247,6 +259,7 @@ class Service:
             journal_bytes=lambda: journal.bytes,
             lag_seconds=self._writer.lag_seconds,
         )
+        await asyncio.to_thread(self._repair, journal, store, asked.is_set)
         self._writer.start()
         users = {user.name: user.password.reveal() for user in config.sql.users}
         self._sql.serve(create_sql_app(store, config.sql, users))
@@ -270,6 +283,21 @@ class Service:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(asked.wait(), _OPEN_AGAIN_S)
         return None
+
+    def _repair(self, journal: Journal, store: Store, stopping: Callable[[], bool]) -> None:
+        if self._config.store.dsn is not None:
+            return  # a server keeps and mends its own files
+        try:
+            repair(
+                journal,
+                store,
+                self._meters,
+                self._config.data_dir / "seen.json",
+                batch_rows_max=self._config.store.batch_rows_max,
+                stopping=stopping,
+            )
+        except StoreUnavailable as error:
+            _log.warning("the ledger could not be looked at for damage: %s", error)
 
     def _refresh(self, store: Store) -> None:
         """Read the gauges from the ledger; what cannot be read now keeps its old value and time."""

@@ -9,19 +9,17 @@ The writer decides what is a duplicate by asking the ledger, so the counters cou
 gained; the table's own idempotence stands behind it for the moment between commit and mark.
 """
 
-import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final, Protocol
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from spanledger.collector.dead_letters import DeadLetters
 from spanledger.collector.journal import Journal
 from spanledger.ledger.schema import completed
 from spanledger.store.errors import BadRows, StoreUnavailable
@@ -49,25 +47,6 @@ class Meters(Protocol):
     def duplicate(self, items: int) -> None: ...
     def dead(self, reason: str, items: int) -> None: ...
     def store_up(self, *, up: bool) -> None: ...
-
-
-class DeadLetters:
-    """A file of rows that the store will not take, one JSON object a line, for a person."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def add(self, row: pa.Table, reason: str) -> None:
-        """Append one row durably; entries hold no content, so neither does this file."""
-        text = json.dumps({"reason": reason, "entry": row.to_pylist()[0]}, default=_plain)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fdatasync(file.fileno())
-
-
-def _plain(value: object) -> str:
-    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 class Writer:

@@ -11,7 +11,7 @@ within one insert to FINAL (``optimize_on_insert=0``) is what saves the other 10
 """
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -25,6 +25,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from spanledger.errors import StartupError
 from spanledger.ledger.schema import ENTRIES_ARROW
+from spanledger.store.damage import Damage, detach, examine
 from spanledger.store.errors import StoreUnavailable, of_insert, unavailable
 from spanledger.store.known import known
 from spanledger.store.migrations import DATABASE, migrate, query, released, views
@@ -227,6 +228,22 @@ class Store:
         parameters = {**dict.fromkeys(DIMENSIONS), **dimensions, "since": since}
         spent = self.query("spend", parameters).column("spent_usd")[0].as_py()
         return Decimal(spent)
+
+    def damage(self, seconds_max: float, stopping: Callable[[], bool]) -> Damage:
+        """Look for parts that the disk has lost or changed; see ``store.damage``.
+
+        Raises:
+            StoreUnavailable: the engine cannot answer.
+        """
+        return examine(self._writing, seconds_max, stopping)
+
+    def detach(self, parts: Sequence[str]) -> None:
+        """Take damaged parts out of the ledger; their files stay.
+
+        Raises:
+            StoreUnavailable: the engine cannot answer.
+        """
+        detach(self._writing, parts)
 
     def ping(self) -> bool:
         """Say whether the store answers."""

@@ -153,11 +153,9 @@ class Journal:
             _log.warning("journal %s: %d damaged places at start", directory, found.repairs)
 
     def __enter__(self) -> Self:
-        """Return the journal, to be closed at the end of the block."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close."""
         self.close()
 
     @property
@@ -173,8 +171,7 @@ class Journal:
     @property
     def pending_rows(self) -> int:
         """Rows that were acknowledged and are not yet behind the mark."""
-        # The mark first: it never passes the end, so the difference is never negative.
-        mark_rows = self._mark.rows
+        mark_rows = self._mark.rows  # first: it never passes the end, so this is never negative
         return self._end.rows - mark_rows
 
     @property
@@ -212,8 +209,10 @@ class Journal:
                 self._state.notify_all()
                 return self._end
 
-    def read(self, after: Position, rows_max: int) -> tuple[list[pa.RecordBatch], Position]:
-        """Return the records after a position, and the position behind them.
+    def read(
+        self, after: Position, rows_max: int, before: Position | None = None
+    ) -> tuple[list[pa.RecordBatch], Position]:
+        """Return the records after a position (and before another), and the position behind them.
 
         Whole records, at least one if there is any, until ``rows_max`` rows are reached. Each has
         the schema of its segment. The position may move on without any record: past damage.
@@ -225,7 +224,7 @@ class Journal:
         rows = 0
         position = after
         with self._consuming:
-            for segment, stop in self._stretch(after):
+            for segment, stop in self._stretch(after, before):
                 start = after.offset if segment.number == after.segment else 0
                 for item in frames(self._disk, segment, start, stop.offset):
                     position, batch = self._examine(segment, item, position)
@@ -264,10 +263,9 @@ class Journal:
     def replay_position(self) -> Position:
         """Return the oldest place still kept: reading from here gives all that is retained."""
         with self._state:
-            if self._segments:
-                oldest = self._segments[0]
-                return Position(oldest.number, 0, oldest.first_row)
-            return self._end
+            if not self._segments:
+                return self._end
+            return Position(self._segments[0].number, 0, self._segments[0].first_row)
 
     def retire(self) -> int:
         """Remove stored segments beyond the retention; return how many. Saves the mark first.
@@ -324,14 +322,16 @@ class Journal:
                     " are used: it goes on by itself once the store has caught up"
                 )
 
-    def _stretch(self, after: Position) -> list[tuple[Segment, Position]]:
-        """Return the segments from a position on, each with its durable end."""
+    def _stretch(self, after: Position, before: Position | None) -> list[tuple[Segment, Position]]:
+        """Return the segments between two positions, each with where its reading stops."""
         with self._state:
-            rest = [segment for segment in self._segments if segment.number >= after.segment]
-            rows_at_stop = [segment.first_row for segment in rest[1:]] + [self._end.rows]
+            end = self._end if before is None else min(before, self._end)
+            rest = [part for part in self._segments if after.segment <= part.number <= end.segment]
+            rows_at_stop = [segment.first_row for segment in rest[1:]] + [end.rows]
+            stops = [end.offset if part.number == end.segment else part.end for part in rest]
             return [
-                (segment, Position(segment.number, segment.end, rows))
-                for segment, rows in zip(rest, rows_at_stop, strict=False)
+                (segment, Position(segment.number, stop, rows))
+                for segment, stop, rows in zip(rest, stops, rows_at_stop, strict=False)
             ]
 
     def _examine(

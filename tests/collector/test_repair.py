@@ -1,0 +1,183 @@
+"""What the ledger's files have lost comes back from the journal."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from engine import entries, entry
+
+from spanledger.collector.journal import Journal
+from spanledger.collector.repair import repair
+from spanledger.ledger.schema import ENTRIES_ARROW
+from spanledger.store.client import Store
+
+PARTS = 3
+ROWS = 40
+
+
+class Meters:
+    def __init__(self) -> None:
+        self.restored: list[int] = []
+
+    def repaired(self, rows: int) -> None:
+        self.restored.append(rows)
+
+
+class Bench:
+    """A journal and a ledger that have the same rows, and the ledger's files to damage."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.meters = Meters()
+        self.journal = Journal.open(
+            directory / "journal",
+            ENTRIES_ARROW,
+            segment_bytes_max=10_000,
+            retention_seconds=3_600,
+            retention_bytes_max=10**8,
+            free_bytes_min=0,
+        )
+        self.store: Store | None = None
+        for part in range(PARTS):
+            self.add(part)
+        self.journal.move_mark(self.journal.end)
+        self.repair()
+
+    def opened(self) -> Store:
+        if self.store is None:
+            self.store = Store.open_embedded(self.directory / "ledger")
+        return self.store
+
+    def add(self, part: int, *, stored: bool = True) -> None:
+        rows = entries(*(entry(part * ROWS + i + 1, calls=1) for i in range(ROWS)))
+        self.journal.append(rows.to_batches()[0])
+        if stored:
+            self.opened().insert(rows)
+
+    def parts(self) -> list[Path]:
+        """The parts' directories, oldest first; the ledger is closed after that."""
+        sql = "SELECT path FROM system.parts WHERE active AND table = 'entries' ORDER BY name"
+        rows = self.opened()._reading.run(lambda client: client.query(sql).result_rows)
+        self.close()
+        return [Path(row[0]) for row in rows]
+
+    def repair(self, **more: Any) -> int:
+        options: dict[str, Any] = {"batch_rows_max": 50, "boot": "first"} | more
+        return repair(
+            self.journal, self.opened(), self.meters, self.directory / "seen.json", **options
+        )
+
+    def ledger(self) -> tuple[int, Decimal]:
+        sql = "SELECT count(), sum(cost_usd) FROM calls"
+        row = self.opened()._reading.run(lambda client: client.query(sql).result_rows)[0]
+        return row[0], row[1]
+
+    def close(self) -> None:
+        if self.store is not None:
+            self.store.close()
+            self.store = None
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    made.meters.restored.clear()
+    yield made
+    made.close()
+    made.journal.close()
+
+
+WHOLE = (PARTS * ROWS, PARTS * ROWS * Decimal("0.25"))
+
+
+def empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def zero(file: Path) -> None:
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+Harm = tuple[str, Callable[[Path], None]]
+
+
+@pytest.mark.parametrize(
+    "harms",
+    [
+        [("data.bin", empty), ("data.bin", zero)],
+        [("data.bin", cut), ("data.bin", flip)],
+        [("data.bin", Path.unlink), ("checksums.txt", cut)],
+        [("columns.txt", Path.unlink), ("data.cmrk4", zero)],
+    ],
+)
+def test_damaged_files_of_the_newest_parts_cost_nothing(bench: Bench, harms: list[Harm]) -> None:
+    for part, (name, harm) in zip(bench.parts()[1:], harms, strict=True):
+        harm(part / name)
+    assert bench.repair() == 2 * ROWS
+    assert bench.ledger() == WHOLE
+    assert bench.meters.restored == [2 * ROWS]
+    # It is done once; the next start only looks.
+    bench.close()
+    assert bench.repair() == 0
+    assert bench.meters.restored == [2 * ROWS]
+
+
+def test_parts_that_left_no_trace_come_back_after_a_restart_of_the_machine(bench: Bench) -> None:
+    for part in bench.parts()[1:]:
+        shutil.rmtree(part)
+    assert bench.repair(boot="second") == 2 * ROWS
+    assert bench.ledger() == WHOLE
+
+
+def test_a_ledger_that_is_gone_is_made_anew_from_the_journal(bench: Bench) -> None:
+    bench.close()
+    shutil.rmtree(bench.directory / "ledger")
+    assert bench.repair() == PARTS * ROWS
+    assert bench.ledger() == WHOLE
+
+
+def test_a_repair_that_was_cut_short_is_begun_again(bench: Bench) -> None:
+    flip(bench.parts()[0] / "data.bin")
+    assert bench.repair(stopping=iter([False] * 2 + [True] * 99).__next__) < ROWS
+    bench.close()
+    bench.repair()
+    assert bench.ledger() == WHOLE
+
+
+def test_what_the_writer_has_not_stored_is_left_to_the_writer(bench: Bench) -> None:
+    bench.add(PARTS, stored=False)
+    flip(bench.parts()[0] / "data.bin")
+    assert bench.repair() == ROWS
+    assert bench.ledger() == WHOLE
+    assert bench.journal.pending_rows == ROWS
+
+
+def test_a_whole_ledger_is_only_looked_at(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> tuple[list[pa.RecordBatch], Any]:
+        raise AssertionError("the journal was read")
+
+    monkeypatch.setattr(bench.journal, "read", refuse)
+    assert bench.repair() == 0
+    assert bench.meters.restored == []
+
+
+def test_a_record_that_cannot_be_read_means_one_replay_more(bench: Bench) -> None:
+    (bench.directory / "seen.json").write_text("[")
+    assert bench.repair() == 0
+    assert bench.meters.restored == [0]
+    assert bench.repair() == 0
+    assert bench.meters.restored == [0]
