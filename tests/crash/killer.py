@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
@@ -50,7 +50,7 @@ class Victim:
             key: f"127.0.0.1:{number}" for key, number in zip(_LISTENERS, ports, strict=True)
         }
         listens = [f"{key}.listen={address}" for key, address in self.address.items()]
-        self._options = [*listens, *options]
+        self.options = [*listens, *options]
         self.pid = 0
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self._zygote = subprocess.Popen(
@@ -66,7 +66,7 @@ class Victim:
         assert self._zygote.stdin is not None
         assert self._zygote.stdout is not None
         asked = Faults(switches=str(self.switches), **faults)
-        self._zygote.stdin.write(order(asked, self.data_dir, self.log, self._options))
+        self._zygote.stdin.write(order(asked, self.data_dir, self.log, self.options))
         self._zygote.stdin.flush()
         self.pid = int(self._zygote.stdout.readline())
         return self
@@ -88,11 +88,11 @@ class Victim:
         assert self.wait_dead()
 
     def wait_dead(self, seconds: float = _PATIENCE_S) -> bool:
-        return _until(lambda: not self.alive, seconds)
+        return until(lambda: not self.alive, seconds)
 
     def wait_answer(self, path: str = "/healthz", seconds: float = _PATIENCE_S) -> bool:
         """Wait until it listens, or is ready; False if it died before."""
-        _until(lambda: not self.alive or self.get(path) is not None, seconds)
+        until(lambda: not self.alive or self.get(path) is not None, seconds)
         return self.alive and self.get(path) is not None
 
     def get(self, path: str) -> str | None:
@@ -118,7 +118,7 @@ class Victim:
 
     def drain(self, seconds: float = _PATIENCE_S) -> None:
         """Wait until everything acknowledged is in the ledger."""
-        done = _until(
+        done = until(
             lambda: (
                 self.figures().get("spanledger_items_pending", 1) == 0
                 and self.get("/readyz") is not None
@@ -166,7 +166,8 @@ class Victim:
         self.close()
 
 
-def _until(holds: Any, seconds: float) -> bool:
+def until(holds: Callable[[], bool], seconds: float) -> bool:
+    """Wait until a condition holds; return whether it does."""
     stop = time.monotonic() + seconds
     while time.monotonic() < stop:
         if holds():

@@ -22,6 +22,12 @@ from otlp_requests import Span, request
 _METHOD: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _DEADLINE_S: Final = 10
 _AGAIN_S: Final = 0.02
+# Refused, cut off, or too late: what became of the spans is not known, so they are sent again.
+_UNKNOWN: Final = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+}
 _KEPT: Final = 64
 
 
@@ -36,6 +42,7 @@ class Load:
     spans_max: int = 16
     pause_s: float = 0.0
     answers_s: list[float] = field(default_factory=list)  # how long acknowledgements took
+    failures: list[BaseException] = field(default_factory=list)
     refusals_s: list[float] = field(default_factory=list)  # and answers to try again
 
     def __post_init__(self) -> None:
@@ -54,8 +61,16 @@ class Load:
         self._stop.set()
         for thread in self._threads:
             thread.join(_DEADLINE_S * 2)
+        # A sender that died in silence would make every verdict look better than it is.
+        assert not self.failures, self.failures
 
     def _send(self, number: int) -> None:
+        try:
+            self._deliver(number)
+        except BaseException as error:  # noqa: BLE001 - told by whoever waits for the end
+            self.failures.append(error)
+
+    def _deliver(self, number: int) -> None:
         dice = random.Random(self.oracle.seed * 1_000 + number)  # noqa: S311 - no secret
         wire: _Grpc | _Http = (_Grpc if number % 2 else _Http)(
             self.grpc_address if number % 2 else self.http_address
@@ -99,7 +114,7 @@ class _Grpc:
         try:
             self._call(body, timeout=_DEADLINE_S)
         except grpc.RpcError as error:
-            if error.code() not in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}:
+            if error.code() not in _UNKNOWN:
                 raise
             trailers = dict(cast("Any", error).trailing_metadata() or ())
             return False if "google.rpc.retryinfo-bin" in trailers else None
