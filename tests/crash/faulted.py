@@ -15,7 +15,7 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -189,7 +189,7 @@ def service(config: configuration.Config, faults: Faults) -> Service:
         FaultyStore.killer = killer
         return FaultyStore(cast("Connect", connect))
 
-    return Service(config, cast("Callable[[Any], Store]", open_store), open_journal)
+    return Service(config, open_store=open_store, open_journal=open_journal)
 
 
 def run(faults: Faults, data_dir: str, options: Sequence[str]) -> int:

@@ -212,7 +212,11 @@ def version() -> None:
 
 
 def _load(
-    config_file: Path | None, data_dir: str | None, overrides: list[str] | None, *, insecure: bool
+    config_file: Path | None,
+    data_dir: str | None,
+    overrides: list[str] | None,
+    *,
+    insecure: bool = False,
 ) -> "Config":
     from spanledger import config  # noqa: PLC0415 - help must not load it
 
