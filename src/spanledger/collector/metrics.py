@@ -22,13 +22,13 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
-    HistogramMetricFamily,
     InfoMetricFamily,
     Metric,
 )
 
 from spanledger import __version__
 from spanledger.collector.budgets import BudgetStatus
+from spanledger.collector.exposition import ACK_BOUNDS_S, ack_histogram, read_from_ledger
 
 COST: Final = "genai_cost_usd_total"
 TOKENS: Final = "genai_tokens_total"
@@ -81,23 +81,6 @@ LABEL_CHARS_MAX: Final = 128
 # Also what Python's splitlines takes for the end of a line, as the OpenMetrics parser does.
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
-# From a lone request on a fast disk to the deadline of an exporter.
-_ACK_BOUNDS_S: Final = (
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-)
-
 # 38 digits a row and room for 1e20 rows; the default of 28 digits would round a sum in silence.
 _EXACT: Final = Context(prec=58, traps=[Inexact])
 
@@ -127,7 +110,7 @@ class Meters:
         }
         self._values |= {(name, ()): 0 for name in (STORED, DUPLICATE, OVERFLOW)}
         self._values |= {(name, ()): 0 for name in (REPAIRS, RESTORED)}
-        self._ack_counts = [0] * (len(_ACK_BOUNDS_S) + 1)
+        self._ack_counts = [0] * (len(ACK_BOUNDS_S) + 1)
         self._ack_sum_s = 0.0
         self._store_up = False
         self._watched: dict[str, Callable[[], float]] = {}
@@ -169,7 +152,7 @@ class Meters:
     def acknowledged(self, seconds: float) -> None:
         """Note how long a sender waited for its answer."""
         with self._lock:
-            self._ack_counts[bisect_left(_ACK_BOUNDS_S, seconds)] += 1
+            self._ack_counts[bisect_left(ACK_BOUNDS_S, seconds)] += 1
             self._ack_sum_s += seconds
 
     def store_up(self, *, up: bool) -> None:
@@ -232,12 +215,12 @@ class Meters:
         for (name, labels), value in values.items():
             counters[name].add_metric(labels, float(value))
         yield from counters.values()
-        yield _ack_histogram(ack_counts, ack_sum_s)
+        yield ack_histogram(ack_counts, ack_sum_s)
         yield GaugeMetricFamily(
             PENDING, "Spans received whose fate is not decided yet.", value=float(_pending(values))
         )
         yield from self._state()
-        yield from _read_from_ledger(spend, budgets, refreshed_at)
+        yield from read_from_ledger(spend, budgets, refreshed_at)
 
     def _add(self, amounts: Mapping[Series, int]) -> None:
         with self._lock:
@@ -360,42 +343,3 @@ def _totals(charges: pl.DataFrame) -> pl.DataFrame:
         sum_above_zero(tokens("output_tokens") - reasoning).alias("output"),
         sum_above_zero(reasoning).alias("reasoning"),
     )
-
-
-def _ack_histogram(counts: Sequence[int], sum_s: float) -> Metric:
-    bounds = [*(str(bound) for bound in _ACK_BOUNDS_S), "+Inf"]
-    cumulative = [sum(counts[: index + 1]) for index in range(len(counts))]
-    return HistogramMetricFamily(
-        "spanledger_ack_duration_seconds",
-        "Time from a request's arrival to its answer.",
-        buckets=list(zip(bounds, cumulative, strict=True)),
-        sum_value=sum_s,
-    )
-
-
-def _read_from_ledger(
-    spend: Mapping[str, Decimal], budgets: Sequence[BudgetStatus], refreshed_at: float | None
-) -> Iterator[Metric]:
-    window = GaugeMetricFamily(
-        "genai_spend_usd", "Spend in the ledger by window, in US dollars.", labels=["window"]
-    )
-    for name, amount in spend.items():
-        window.add_metric([name], float(amount))
-    yield window
-    for name, about, field in (
-        ("genai_budget_limit_usd", "What may be spent in one period.", "limit_usd"),
-        ("genai_budget_spent_usd", "What was spent in the period under way.", "spent_usd"),
-        ("genai_budget_used_ratio", "Spent as a share of the limit.", "used_ratio"),
-        ("genai_budget_alert_ratio", "Share at which the alert begins.", "alert_ratio"),
-    ):
-        family = GaugeMetricFamily(name, about, labels=["budget", "period"])
-        for budget in budgets:
-            family.add_metric([budget.name, budget.period], float(getattr(budget, field)))
-        yield family
-    refreshed = GaugeMetricFamily(
-        "spanledger_ledger_refresh_timestamp_seconds",
-        "When spend and budgets were last read from the ledger, in seconds since 1970.",
-    )
-    if refreshed_at is not None:
-        refreshed.add_metric((), refreshed_at)
-    yield refreshed
