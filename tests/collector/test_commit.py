@@ -10,6 +10,7 @@ from fakes import MemoryJournal, Meters, unpriced
 from otlp_requests import Record, Span, chat, claude_request, logs, request
 
 from spanledger.collector.commit import (
+    GROUP_ITEMS_MAX,
     Accepted,
     Busy,
     Committer,
@@ -225,3 +226,20 @@ def test_closing_commits_what_waits_and_takes_nothing_more() -> None:
     bench.committer.close(10)
     assert waiting.get(timeout=10) == Accepted()
     assert bench.submit(GOOD).get(timeout=10) == Busy("shutting_down")
+
+
+def test_a_request_of_too_many_items_is_refused_before_it_waits() -> None:
+    bench = Bench(spans_max=3)  # not started: nothing decodes
+    answer = bench.outcome(request([chat() for _ in range(4)]).SerializeToString())
+    assert isinstance(answer, Refused)
+    assert "more than 3 spans" in answer.reason
+
+
+def test_a_group_is_bounded_by_its_items_whatever_their_bytes() -> None:
+    bench = Bench(spans_max=GROUP_ITEMS_MAX, inflight_bytes_max=10**7)
+    half = [Span({}) for _ in range(GROUP_ITEMS_MAX // 2)]
+    answers = [bench.submit(request([chat(), *half]).SerializeToString()) for _ in range(2)]
+    bench.committer.start()
+    bench.committer.close(60)
+    assert [answer.get(timeout=60) for answer in answers] == [Accepted()] * 2
+    assert len(bench.journal.batches) == 2

@@ -19,9 +19,11 @@ import polars as pl
 import pyarrow as pa
 
 from spanledger.collector.journal import JournalBroken, JournalFull
+from spanledger.ledger import otlp_scan
 from spanledger.ledger.dialects import Normalised
 from spanledger.ledger.otlp import Body, decode
 from spanledger.ledger.otlp_values import AttributeKeys
+from spanledger.ledger.otlp_wire import Malformed
 from spanledger.ledger.schema import entries_to_arrow
 
 _log: Final = logging.getLogger(__name__)
@@ -30,6 +32,8 @@ _log: Final = logging.getLogger(__name__)
 # well within a client's deadline of 10 s and a few hundred MB of working memory.
 GROUP_BYTES_MAX: Final = 16 * 1024 * 1024
 GROUP_REQUESTS_MAX: Final = 2_048
+# Items cost memory whatever their bytes: a kilobyte for each while a group is worked on.
+GROUP_ITEMS_MAX: Final = 32_768
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ class Committer:
         self._inflight_bytes_max = inflight_bytes_max
         self._spans_max = spans_max
         self._on_broken = on_broken
-        self._waiting: deque[Request] = deque()
+        self._waiting: deque[tuple[Request, int]] = deque()  # with the number of its items
         self._inflight_bytes = 0
         self._changed = threading.Condition()
         self._closed = False
@@ -130,7 +134,12 @@ class Committer:
         self._thread.start()
 
     def submit(self, request: Request) -> None:
-        """Admit a request, or answer ``Busy`` at once when too many bytes are in flight."""
+        """Admit a request; answer at once where too many bytes are in flight, or it never fits."""
+        try:
+            items = otlp_scan.items(request.body, items_max=self._spans_max)
+        except Malformed as malformed:
+            request.answer(Refused(str(malformed)))
+            return
         size = len(request.body.data)
         with self._changed:
             refusal = None
@@ -140,7 +149,7 @@ class Committer:
                 refusal = Busy("inflight_bytes")
             else:
                 self._inflight_bytes += size
-                self._waiting.append(request)
+                self._waiting.append((request, items))
                 self._changed.notify()
         if refusal is not None:
             request.answer(refusal)
@@ -169,12 +178,15 @@ class Committer:
             while not self._waiting and not self._closed:
                 self._changed.wait()
             group: list[Request] = []
-            size = 0
+            size = items = 0
             while self._waiting and len(group) < GROUP_REQUESTS_MAX:
-                size += len(self._waiting[0].body.data)
-                if group and size > GROUP_BYTES_MAX:
+                request, more = self._waiting[0]
+                size += len(request.body.data)
+                items += more
+                if group and (size > GROUP_BYTES_MAX or items > GROUP_ITEMS_MAX):
                     break
-                group.append(self._waiting.popleft())
+                group.append(request)
+                self._waiting.popleft()
             return group
 
     def _commit(self, group: Sequence[Request]) -> list[Outcome]:

@@ -35,5 +35,15 @@ RAW_USAGE_BYTES_MAX: Final = 64 * 1_024
 # Names of custom attributes: a dictionary of low cardinality in the store, not a second text.
 CUSTOM_KEY_BYTES_MAX: Final = 128
 
+# The shortest complete attribute has 9 bytes, {"key":"a","value":{"boolValue":true}} four values in
+# 37. A request with less than this for each is padding, and each costs 60 to 150 bytes of memory.
+BYTES_PER_VALUE_MIN: Final = 8
+VALUES_FREE: Final = 512  # a small request harms nobody, whatever its proportions
+# The way down to an element of an array in an attribute takes 12; whatever lies deeper is unknown.
+JSON_DEPTH_MAX: Final = 64
+# A span has 17 fields. Equal names in one object take the parser quadratic time: 4 MiB of them,
+# more than a minute.
+JSON_MEMBERS_MAX: Final = 256
+
 MONEY_DIGITS: Final = 38
 MONEY_SCALE: Final = 18
