@@ -232,6 +232,23 @@ def test_grpc_tells_a_refusal_as_invalid_argument() -> None:
     )
 
 
+def test_grpc_refuses_a_large_message_in_words_of_ours() -> None:
+    error = failure(Accepted(), b"x" * (BODY_BYTES_MAX + 1))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "raise otlp.body_bytes_max" in str(error.details())
+
+
+def test_grpc_bounds_what_is_decompressed() -> None:
+    async def use(channel: Any, taker: Taker, _meters: Meters) -> None:
+        bomb = channel.unary_unary(EXPORT)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await bomb(bytes(10**7), timeout=10, compression=grpc.Compression.Gzip)
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert taker.requests == []
+
+    over_grpc(Accepted(), use)
+
+
 def test_grpc_tells_how_many_spans_were_refused() -> None:
     async def use(channel: Any, _taker: Taker, _meters: Meters) -> None:
         answer = await channel.unary_unary(EXPORT)(BODY, timeout=10)

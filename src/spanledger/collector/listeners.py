@@ -16,6 +16,7 @@ import uvicorn
 from grpc import aio
 from starlette.types import ASGIApp
 
+from spanledger.collector.connections import BoundedConnection
 from spanledger.config import Address
 from spanledger.errors import StartupError
 
@@ -64,13 +65,18 @@ class HttpServer:
     """One ASGI application on one socket."""
 
     def __init__(
-        self, app: ASGIApp, bound: socket.socket, tls: ssl.SSLContext | None = None
+        self,
+        app: ASGIApp,
+        bound: socket.socket,
+        tls: ssl.SSLContext | None = None,
+        connection: type[BoundedConnection] = BoundedConnection,
     ) -> None:
         host, port = bound.getsockname()[:2]
         self.address = Address(host, port)
         self._socket = bound
         config = uvicorn.Config(
             app,
+            http=connection,
             access_log=False,
             log_config=None,
             lifespan="off",

@@ -1,7 +1,8 @@
 """OTLP/gRPC: raw bytes in, an outcome out.
 
 Promises: the request's bytes reach the committer unparsed; the answer is sent only when its
-outcome is known. gRPC itself bounds the message after decompression. Metrics are taken and
+outcome is known. gRPC itself bounds the message after decompression,
+at a little more than what is taken, so that the answer about it is ours. Metrics are taken and
 ignored, so that an exporter which sends every signal never fails. Never blocks the event loop.
 """
 
@@ -28,6 +29,20 @@ _SIGNALS: Final = {
 _IGNORED: Final = f"{_SERVICE}.metrics.v1.MetricsService/Export"
 # Streams a connection may have open at once; beyond it a client waits on its own side.
 _STREAMS_MAX: Final = 1_024
+
+# Silent connections: one without a request for ten minutes is closed in good order (an SDK opens
+# the next by itself), one whose other end is gone after 80 s, one that never shakes hands after 10.
+_CONNECTION: Final = {
+    "grpc.max_connection_idle_ms": 600_000,
+    "grpc.keepalive_time_ms": 60_000,
+    "grpc.keepalive_timeout_ms": 20_000,
+    "grpc.server_handshake_timeout_ms": 10_000,
+    # Clients may ask as well; without this, one that does so twice a minute is sent away.
+    "grpc.http2.min_ping_interval_without_data_ms": 10_000,
+}
+# gRPC answers a message over its own limit with RESOURCE_EXHAUSTED, which SDKs retry in vain and
+# nobody counts. Up to this many times body_bytes_max the answer is ours, and says what to do.
+_TRANSPORT_BYTES_FACTOR: Final = 2
 
 Submit = Callable[[Request], None]
 # The tenant of a sender by the header Authorization; None for a stranger.
@@ -58,10 +73,11 @@ async def outcome_of(submit: Submit, body: Body, transport: str, tenant: str) ->
 
 
 class _Handler(grpc.GenericRpcHandler):
-    def __init__(self, submit: Submit, meters: Meters, who: Who) -> None:
+    def __init__(self, submit: Submit, meters: Meters, who: Who, body_bytes_max: int) -> None:
         self._submit = submit
         self._meters = meters
         self._who = who
+        self._body_bytes_max = body_bytes_max
 
     def service(
         self, details: grpc.HandlerCallDetails
@@ -80,6 +96,8 @@ class _Handler(grpc.GenericRpcHandler):
         tenant = self._who(shown if isinstance(shown, str) else None)
         if tenant is None:
             answer = responses.stranger()
+        elif len(data) > self._body_bytes_max:
+            answer = responses.too_large(self._body_bytes_max)
         else:
             body = Body(data, signal=signal)
             answer = responses.answer(await outcome_of(self._submit, body, "grpc", tenant), signal)
@@ -101,9 +119,10 @@ async def _ignore(_body: bytes, _context: aio.ServicerContext[bytes, bytes]) -> 
 def create_server(submit: Submit, meters: Meters, who: Who, *, body_bytes_max: int) -> aio.Server:
     """A server without a port; the caller binds and starts it."""
     return aio.server(
-        handlers=[_Handler(submit, meters, who)],
+        handlers=[_Handler(submit, meters, who, body_bytes_max)],
         options=[
-            ("grpc.max_receive_message_length", body_bytes_max),
+            ("grpc.max_receive_message_length", _TRANSPORT_BYTES_FACTOR * body_bytes_max),
+            *_CONNECTION.items(),
             ("grpc.max_concurrent_streams", _STREAMS_MAX),
             # Without this a second collector shares the port in silence and takes half the spans.
             ("grpc.so_reuseport", 0),

@@ -1,12 +1,14 @@
 """OTLP/HTTP: POST /v1/traces and /v1/logs, protobuf or JSON, plain or gzip.
 
-Promises: a body is read and decompressed only up to its bound; every answer is in the encoding of
-the request, as the protocol asks. Metrics are taken and ignored, so that an exporter which sends
-every signal never fails. Never blocks the event loop on disk or store.
+Promises: a body is read and decompressed only up to its bound and in its time; every answer is in
+the encoding of the request, as the protocol asks. Metrics are taken and ignored, so that an
+exporter which sends every signal never fails. Never blocks the event loop on disk or store.
 """
 
+import asyncio
 import time
 import zlib
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -23,9 +25,14 @@ from spanledger.ledger.otlp_wire import Signal
 
 _PROTOBUF: Final = "application/x-protobuf"
 _JSON: Final = "application/json"
-_HEADERS: Final = {
-    401: {"www-authenticate": 'Bearer realm="spanledger"'},
+# Exporters give up after 10 s; a body that takes longer has nobody waiting for its answer.
+_BODY_SECONDS_MAX: Final = 15.0
+# What else is said with a status. A body that was not read to its end ends its connection: whoever
+# goes on sending it would keep it for ever.
+_HEADERS: Final[Mapping[int, Mapping[str, str]]] = {
+    401: {"www-authenticate": 'Bearer realm="spanledger"', "connection": "close"},
     503: {"retry-after": "2"},  # whole seconds; see responses.RETRY_AFTER_S
+    **{status: {"connection": "close"} for status in (408, 413, 415)},
 }
 
 
@@ -37,7 +44,14 @@ class _Unreadable(Exception):  # noqa: N818 - reads as what it is
         self.answer = answer
 
 
-def create_app(submit: Submit, meters: Meters, who: Who, *, body_bytes_max: int) -> Starlette:
+def create_app(
+    submit: Submit,
+    meters: Meters,
+    who: Who,
+    *,
+    body_bytes_max: int,
+    body_seconds_max: float = _BODY_SECONDS_MAX,
+) -> Starlette:
     """The ASGI application of the OTLP/HTTP listener."""
 
     async def export(request: Request, signal: Signal) -> Response:
@@ -45,11 +59,15 @@ def create_app(submit: Submit, meters: Meters, who: Who, *, body_bytes_max: int)
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         try:
             tenant = _known(who(request.headers.get(HEADER)))
-            data = await _body(request, content_type, body_bytes_max)
+            async with asyncio.timeout(body_seconds_max):
+                data = await _body(request, content_type, body_bytes_max)
             body = Body(data, is_json=content_type == _JSON, signal=signal)
             answer = responses.answer(await outcome_of(submit, body, "http", tenant), signal)
         except _Unreadable as unreadable:
             answer = unreadable.answer
+        except TimeoutError:
+            reason = f"the body did not arrive within {body_seconds_max:g} s; send smaller batches"
+            answer = responses.refusal(reason, 408)
         meters.request("http", answer.kind)
         meters.acknowledged(time.perf_counter() - started)
         as_json = content_type == _JSON
@@ -85,7 +103,7 @@ async def _body(request: Request, content_type: str, body_bytes_max: int) -> byt
         async for chunk in request.stream():
             received += chunk
             if len(received) > body_bytes_max:
-                raise _too_large(body_bytes_max)
+                raise _Unreadable(responses.too_large(body_bytes_max))
     except ClientDisconnect:
         raise _refused("the sender closed the connection", 400) from None
     return _gunzip(bytes(received), body_bytes_max) if encoding == "gzip" else bytes(received)
@@ -99,7 +117,7 @@ def _gunzip(data: bytes, body_bytes_max: int) -> bytes:
     except zlib.error:
         raise _refused("the body is no gzip", 400) from None
     if len(plain) > body_bytes_max:
-        raise _too_large(body_bytes_max)
+        raise _Unreadable(responses.too_large(body_bytes_max))
     if not inflater.eof:
         raise _refused("the gzip body is cut short", 400)
     return plain
@@ -114,11 +132,3 @@ def _known(tenant: str | None) -> str:
 
 def _refused(reason: str, http_status: int) -> _Unreadable:
     return _Unreadable(responses.refusal(reason, http_status))
-
-
-def _too_large(body_bytes_max: int) -> _Unreadable:
-    return _refused(
-        f"the body is larger than {body_bytes_max} bytes; send smaller batches "
-        "or raise otlp.body_bytes_max",
-        413,
-    )

@@ -103,6 +103,15 @@ def stranger() -> Answer:
     return Answer(Status(code=code.value[0], message=reason), code, 401, "unauthenticated")
 
 
+def too_large(body_bytes_max: int) -> Answer:
+    """A body over its bound."""
+    return refusal(
+        f"the body is larger than {body_bytes_max} bytes; send smaller batches "
+        "or raise otlp.body_bytes_max",
+        413,
+    )
+
+
 _RETRY: Final = RetryInfo(
     retry_delay=Duration(seconds=int(RETRY_AFTER_S), nanos=round(RETRY_AFTER_S % 1 * 1_000_000_000))
 )
