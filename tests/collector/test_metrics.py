@@ -369,3 +369,23 @@ def test_many_threads_lose_no_count() -> None:
     assert total(meters, "spanledger_items_received_total") == 200
     assert by(meters, "genai_cost_usd_total", "model") == {"gpt-5": 20.0}
     assert total(meters, "spanledger_ack_duration_seconds_count") == 200
+
+
+def test_forty_thousand_names_of_any_length_keep_the_page_small_and_the_sums_exact() -> None:
+    meters = Meters(2_000)
+    for part in range(2):
+        rows = pl.DataFrame({"n": range(part * 20_000, (part + 1) * 20_000)})
+        usual = entries({"cost_usd": Decimal("0.000000000000000001"), "input_tokens": 3})
+        hostile = pl.concat_str("n", pl.lit('"\\\U0001f4b8' * 300)).cast(pl.String)
+        frame = rows.join(usual, how="cross").with_columns(model=hostile, service=hostile)
+        meters.stored(frame.select(entries().columns))
+    meters.stored(entries({"cost_usd": Decimal(1)}))
+    for index in range(1_000):
+        meters.dead(f"{index}" * 300, 1)
+    assert len(generate_latest(meters.registry)) <= 1024 * 1024
+    assert len(openmetrics.generate_latest(meters.registry)) <= 1024 * 1024  # type: ignore[no-untyped-call]
+    assert total(meters, "genai_calls_total") == 40_001
+    assert total(meters, "genai_tokens_total") == 120_000
+    assert total(meters, "spanledger_items_dead_total") == 1_000
+    assert by(meters, "genai_cost_usd_total", "service")["shop"] == 1.0
+    assert total(meters, "spanledger_metric_series_overflow_total") > 30_000

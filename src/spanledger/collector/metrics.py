@@ -78,6 +78,11 @@ _FREE_LABELS: Final = frozenset({"service", "environment", "provider", "model", 
 _OTHER_SERIES_MAX: Final = 24
 
 LABEL_CHARS_MAX: Final = 128
+# A usual series takes 150 to 200 bytes. 2,000 series of names as long as a label may be would make
+# a page of 5 MB; with this mean, the page of the default bound stays under 1 MiB.
+_SERIES_BYTES_MEAN_MAX: Final = 384
+# Reasons of dead letters are the engine's words; more kinds of trouble than these are one kind.
+_DEAD_REASONS_MAX: Final = 32
 # Also what Python's splitlines takes for the end of a line, as the OpenMetrics parser does.
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -97,7 +102,8 @@ class Meters:
     def __init__(self, series_max: int) -> None:
         """``series_max``: label sets of the cost, token, call and unpriced families together."""
         self._by_name_max = series_max - min(_OTHER_SERIES_MAX, series_max // 4)
-        self._by_name_count = 0
+        self._by_name_bytes_max = series_max * _SERIES_BYTES_MEAN_MAX
+        self._by_name_count = self._by_name_bytes = 0
         self._lock = threading.Lock()
         self._values: dict[Series, Amount] = {
             (RECEIVED, (source,)): 0 for source in (*_TRANSPORTS, JOURNAL)
@@ -139,7 +145,12 @@ class Meters:
 
     def dead(self, reason: str, items: int) -> None:
         """Count spans that were put aside."""
-        self._add({(DEAD, (label(reason),)): items})
+        with self._lock:
+            series: Series = (DEAD, (label(reason),))
+            known = sum(name == DEAD for name, _ in self._values)
+            if series not in self._values and known >= _DEAD_REASONS_MAX:
+                series = (DEAD, (OTHER,))
+            self._values[series] = self._values.get(series, 0) + items
 
     def repaired(self, rows: int) -> None:
         """Count a replay of the journal into the ledger, and the rows it brought back."""
@@ -165,13 +176,18 @@ class Meters:
         self._config_loaded = successful, at
 
     def stored(self, entries: pl.DataFrame) -> None:
-        """Count what the store committed: an ENTRIES frame, of which charges count."""
+        """Count what the store committed: an ENTRIES frame, of which charges count.
+
+        Only the writer's thread calls this, so series are chosen outside of the lock, and a frame
+        of 100,000 names keeps nobody waiting: what is left inside is bounded by ``series_max``.
+        """
         charges = entries.filter(pl.col("kind") == "charge")
-        groups = [_Group(row) for row in _totals(charges).iter_rows(named=True)]
+        added: dict[Series, Amount] = {(STORED, ()): charges.height}
+        for row in _totals(charges).iter_rows(named=True):
+            self._book(_Group(row), added)
         with self._lock:
-            self._values[STORED, ()] += charges.height
-            for group in groups:
-                self._book(group)
+            for series, amount in added.items():
+                self._values[series] = _sum(self._values.get(series, 0), amount)
 
     def watch(
         self,
@@ -227,25 +243,22 @@ class Meters:
             for series, amount in amounts.items():
                 self._values[series] = self._values.get(series, 0) + amount
 
-    def _book(self, group: "_Group") -> None:
+    def _book(self, group: "_Group", added: dict[Series, Amount]) -> None:
         """Add a group to its series; the new ones only if there is room for all of them."""
         amounts = group.amounts
-        new = {series for series in amounts if series not in self._values}
-        if self._by_name_count + len(new) > self._by_name_max:
+        new = [series for series in amounts if series not in self._values and series not in added]
+        count = self._by_name_count + len(new)
+        size = self._by_name_bytes + sum(map(_exposed_bytes, new))
+        if count > self._by_name_max or size > self._by_name_bytes_max:
             amounts = {
                 _other(series) if series in new else series: amount
                 for series, amount in amounts.items()
             }
-            self._values[OVERFLOW, ()] += group.calls
+            added[OVERFLOW, ()] = _sum(added.get((OVERFLOW, ()), 0), group.calls)
         else:
-            self._by_name_count += len(new)
+            self._by_name_count, self._by_name_bytes = count, size
         for series, amount in amounts.items():
-            known = self._values.get(series, 0)
-            self._values[series] = (
-                known + amount
-                if isinstance(known, int) and isinstance(amount, int)
-                else _EXACT.add(known, amount)
-            )
+            added[series] = _sum(added.get(series, 0), amount)
 
     def _state(self) -> Iterator[Metric]:
         for name, about in (
@@ -292,6 +305,19 @@ class _Group:
         for token_type in _TOKEN_TYPES:
             if tokens := int(str(row[token_type])):
                 self.amounts[TOKENS, (*who, token_type)] = tokens
+
+
+def _sum(known: Amount, more: Amount) -> Amount:
+    both = isinstance(known, int) and isinstance(more, int)
+    return known + more if both else _EXACT.add(known, more)
+
+
+def _exposed_bytes(series: Series) -> int:
+    """How long a series' line is at most: quotes and backslashes are escaped, a value is short."""
+    family, values = series
+    escaped = sum(len(value.encode()) + value.count('"') + value.count("\\") for value in values)
+    names = sum(len(name) + len('="",') for name in _COUNTERS[family][1])
+    return len(family) + names + escaped + len("{} 12345678901234567890\n")
 
 
 def _pending(values: Mapping[Series, Amount]) -> int:
