@@ -1,7 +1,7 @@
 """What the ledger's files have lost comes back from the journal."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ import pytest
 from engine import entries, entry
 
 from spanledger.collector.journal import Journal
+from spanledger.collector.journal.mark import Position
 from spanledger.collector.repair import repair
 from spanledger.ledger.schema import ENTRIES_ARROW
 from spanledger.store.client import Store
+from spanledger.store.damage import Damage
 
 PARTS = 3
 ROWS = 40
@@ -181,3 +183,54 @@ def test_a_record_that_cannot_be_read_means_one_replay_more(bench: Bench) -> Non
     assert bench.meters.restored == [0]
     assert bench.repair() == 0
     assert bench.meters.restored == [0]
+
+
+class OldJournal:
+    """A journal of an older version's segments, of which one file is gone before the mark."""
+
+    mark = Position(3, 0, 3)
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def replay_position(self) -> Position:
+        return Position(1, 0, 0)
+
+    def read(
+        self, after: Position, _rows_max: int, before: Position
+    ) -> tuple[list[pa.RecordBatch], Position]:
+        assert before == self.mark
+        self.reads += 1
+        assert self.reads < 9, "read for ever"
+        if after.segment > 1:
+            return [], after
+        rows = entries(entry(1), entry(2)).drop_columns(["region", "cache_write_unknown"])
+        return rows.to_batches(), Position(2, 0, 2)
+
+
+class EmptyStore:
+    """Takes what it is given."""
+
+    def __init__(self) -> None:
+        self.taken: list[pa.Table] = []
+
+    def damage(self, _seconds_max: float, _stopping: Callable[[], bool]) -> Damage:
+        return Damage(set_aside=(), active=(), unchecked=0, empty=True)
+
+    def detach(self, _parts: Sequence[str]) -> None: ...
+
+    def known(self, rows: pa.Table) -> pa.BooleanArray:
+        return pa.array([False] * rows.num_rows)
+
+    def insert(self, rows: pa.Table) -> None:
+        assert rows.schema.equals(ENTRIES_ARROW)
+        self.taken.append(rows)
+
+
+def test_segments_of_an_older_version_are_replayed_and_a_gap_before_the_mark_ends_it(
+    tmp_path: Path,
+) -> None:
+    journal, store = OldJournal(), EmptyStore()
+    repair(journal, store, Meters(), tmp_path / "seen.json", batch_rows_max=50)  # type: ignore[arg-type]  # what it needs of one
+    assert [rows.num_rows for rows in store.taken] == [2]
+    assert store.taken[0].column("region").to_pylist() == ["", ""]

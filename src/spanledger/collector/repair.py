@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from spanledger.collector.journal import Journal
+from spanledger.ledger.schema import completed
 from spanledger.store.damage import Damage
 from spanledger.store.errors import BadRows
 
@@ -140,10 +141,15 @@ def _replay(
     restored = 0
     position, end = journal.replay_position(), journal.mark
     while position < end and not stopping():
+        before = position
         batches, position = journal.read(position, batch_rows_max, before=end)
-        tables = [pa.Table.from_batches([batch]) for batch in batches]
-        if tables:
-            restored += _restore(store, pa.concat_tables(tables, promote_options="default"))
+        if batches:
+            # Segments of an older version lack the columns that were added since.
+            entries = pa.concat_tables([completed(batch) for batch in batches])
+            restored += _restore(store, entries)
+        elif position == before:
+            _log.error("ledger: the journal breaks off before its mark; the rest was not replayed")
+            break
     return restored
 
 
