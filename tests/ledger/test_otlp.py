@@ -319,3 +319,10 @@ def test_a_request_with_too_many_spans_is_refused_and_its_neighbours_are_not() -
     result = decoded(few, many, few, spans_max=3)
     assert list(result.malformed.values()) == ["4 spans in one request are more than 3"]
     assert result.spans["request"].to_list() == [0, 0, 0, 2, 2, 2]
+
+
+def test_a_length_that_makes_the_decoder_panic_is_one_malformed_request() -> None:
+    good = request([Span()]).SerializeToString()
+    result = decoded(good, b"\x0a" + b"\xff" * 9 + b"\x01", good)
+    assert list(result.malformed) == [1]
+    assert result.spans["request"].to_list() == [0, 2]

@@ -198,7 +198,8 @@ class Committer:
         except JournalBroken as broken:
             self._on_broken(str(broken))
             return [Busy("journal_broken")] * len(group)
-        except Exception as error:  # noqa: BLE001 - a defect must cost one request, not the thread
+        # A panic of the engine is no Exception. A defect must cost one request, not the thread.
+        except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - as said
             if len(group) > 1:
                 return [outcome for request in group for outcome in self._commit([request])]
             # The text of an engine's error may quote the input: only its type is told.

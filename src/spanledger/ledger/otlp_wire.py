@@ -128,8 +128,19 @@ def from_protobuf(bodies: Sequence[bytes], signal: Signal) -> pa.Array:
     """
     try:
         return _REQUEST_OF[signal].list_to_record_batch(list(bodies)).column(0)
-    except ValueError:
+    except BaseException as error:  # noqa: BLE001 - a panic has no class to name
+        _reraise_unless_malformed(error)
         raise Malformed(f"the body is no protobuf {signal.message}") from None
+
+
+def _reraise_unless_malformed(error: BaseException) -> None:
+    """Let through what is no fault of the input.
+
+    A length near 2**64 makes ptars panic. That is no ``Exception``, so eleven bytes would end the
+    thread that decodes, and its class can be had from no module.
+    """
+    if not isinstance(error, ValueError) and type(error).__name__ != "PanicException":
+        raise error
 
 
 def array_text(encoded: pa.Array) -> pa.Array:
@@ -139,7 +150,8 @@ def array_text(encoded: pa.Array) -> pa.Array:
     """
     try:
         lists = _ARRAY.array_to_record_batch(encoded.fill_null(b"").cast(pa.binary())).column(0)
-    except ValueError:
+    except BaseException as error:  # noqa: BLE001 - a panic has no class to name
+        _reraise_unless_malformed(error)
         return pa.nulls(len(encoded), pa.binary())
     strings = pc.struct_field(lists.flatten(), "string_value")
     return pc.if_else(encoded.is_valid(), _json_array(lists, strings), None)
