@@ -13,7 +13,7 @@ import pytest
 from catalogue import ALL, PROTOBUF, Case, names, noise, spans
 from collector import Collector, conserved
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-from otlp_requests import chat
+from otlp_requests import as_json, chat, request
 
 pytestmark = pytest.mark.slow
 
@@ -64,9 +64,10 @@ class Target:
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     collector = Collector(tmp_path_factory.mktemp("hostile") / "data").wait_ready()
     made = Target(collector)
-    for _ in range(5):  # to the level of a collector at work
+    for _ in range(8):  # to the level of a collector at work, on both wires
         made.grpc(spans(*(chat() for _ in range(5_000))))
-    made.rows()
+        made.http(as_json(request([chat() for _ in range(1_000)])), "application/json", {})
+        made.rows()
     yield made
     made.channel.close()
     assert collector.stop() == 0
