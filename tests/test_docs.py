@@ -22,6 +22,13 @@ def test_the_dialects_are_documented_as_they_are() -> None:
     assert made.stdout == (ROOT / "docs" / "dialects.md").read_text()
 
 
+def test_the_views_are_documented_as_they_are() -> None:
+    made = subprocess.run(
+        [sys.executable, ROOT / "docs" / "sql.py"], capture_output=True, text=True, timeout=60
+    )
+    assert made.stdout == (ROOT / "docs" / "sql.md").read_text(), made.stderr
+
+
 def test_what_the_estimator_is_shown_to_print_is_what_it_prints() -> None:
     done = doctest.testfile(str(ROOT / "docs" / "estimate.md"), module_relative=False)
     assert done.attempted >= 7

@@ -53,6 +53,26 @@ def samples(meters: Meters, name: str) -> dict[tuple[str, ...], float]:
     }
 
 
+def test_corrections_are_counted_apart_up_or_down_as_one_each() -> None:
+    meters = Meters(100)
+
+    def leg(run: str, leg: int, cost: str | None, reason: str = "settled") -> dict[str, Any]:
+        usd = None if cost is None else Decimal(cost)
+        return {"run": run, "leg": leg, "reason": reason, "cost_usd": usd}
+
+    meters.restated(
+        entries(leg("a", 1, "-2"), leg("a", 1, "-2"), leg("a", 2, "2"), leg("b", 1, None))
+    )
+    meters.restated(entries(leg("b", 2, "0.5"), leg("c", 3, "-1", "settled_anew")))
+    restated = samples(meters, "genai_cost_restated_usd_total")
+    assert restated == {
+        ("down", "settled"): 2,
+        ("up", "settled"): 0.5,
+        ("down", "settled_anew"): 1,
+    }
+    assert samples(meters, "spanledger_settled_calls_total") == {(): 2}
+
+
 def by(meters: Meters, name: str, label: str) -> dict[str, float]:
     return {
         sample.labels[label]: sample.value
@@ -82,6 +102,9 @@ def full() -> Meters:
             {"cost_usd": Decimal("0.25"), "input_tokens": 10, "model": 'a"b\\c\nd\u2028e'},
             {"cost_class": "unpriced", "unpriced_reason": "unknown_model"},
         )
+    )
+    meters.restated(
+        entries({"run": "r", "leg": 2, "reason": "settled", "cost_usd": Decimal("-0.25")})
     )
     meters.watch(journal_bytes=lambda: 4_096, lag_seconds=lambda: 0.5)
     budget = BudgetStatus("b", "day", Decimal(2), Decimal(1), Decimal("0.5"), Decimal("0.8"))

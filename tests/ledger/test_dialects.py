@@ -23,6 +23,7 @@ KEYS = dialects.attribute_keys(["custom.kept"])
 OTEL_OPENAI = ("opentelemetry.instrumentation.genai.openai", "1.3b0")
 BOTOCORE = ("opentelemetry.instrumentation.botocore.bedrock-runtime", "0.66b2")
 UNKNOWN = ("somebody.else", "1")
+NOON_NS = 1_795_003_200 * 10**9
 
 
 def normalised(*spans: Span, scope: tuple[str, str] = OTEL_OPENAI, **more: Any) -> Normalised:
@@ -103,6 +104,15 @@ def test_a_rejected_span_is_told_to_the_request_it_came_in() -> None:
     result = normalise(batch.spans, "acme")
     assert result.rejects.rows() == [(1, "invalid_span_id", 2)]
     assert result.calls["request"].to_list() == [0, 1]
+
+
+def test_a_call_from_before_the_seal_is_rejected_and_told_to_its_request() -> None:
+    early, late = chat(), chat()
+    early.start_ns, late.start_ns = NOON_NS - 1, NOON_NS
+    result = dialects.refuse_before(normalised(early, late), NOON_NS)
+    assert result.calls["span_id"].to_list() == [late.span_id]
+    assert result.rejects.rows() == [(0, "too_old", 1)]
+    assert dialects.refuse_before(result, NOON_NS) is result
 
 
 @settings(max_examples=50, deadline=None)

@@ -36,6 +36,8 @@ def test_the_table_has_exactly_the_columns_of_an_entry(store: Store) -> None:
     assert [name for name, *_ in rows(store, "DESCRIBE TABLE entries")] == [
         *ENTRIES_ARROW.names,
         "version",
+        "settled_into",
+        "stored_at",
     ]
     assert rows(store, "SELECT * FROM entries LIMIT 0") == []
 

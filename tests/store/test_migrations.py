@@ -1,6 +1,7 @@
 """The schema: each change once, and never a ledger that this version does not understand."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -92,5 +93,32 @@ def test_the_released_files_are_numbered_without_gaps() -> None:
     assert [migration.number for migration in released()] == [*range(1, len(released()) + 1)]
 
 
-def test_every_view_has_its_file() -> None:
-    assert [view.name for view in views()] == ["calls.sql"]
+def test_a_view_comes_after_those_that_it_reads() -> None:
+    names = [view.name.removesuffix(".sql") for view in views()]
+    assert {"calls", "costs_hourly", "costs_daily"} < set(names)
+    for place, view in enumerate(views()):
+        later = [name for name in names[place + 1 :] if f" spanledger.{name} " in view.text]
+        assert not later
+
+
+def test_a_ledger_of_the_first_version_is_brought_up_to_date_with_its_calls(client: Client) -> None:
+    migrate(client, released()[:1], [])
+    columns = "kind, tenant, trace_id, span_id, start_time, known_at, calls, cost_usd"
+    values = "'charge', 't', 'sixteen bytes id', '8 bytes.', '2026-11-01', '2026-11-02', 1, 0.25"
+    client.command(f"INSERT INTO spanledger.entries ({columns}) VALUES ({values})")  # noqa: S608
+    migrate(client, released(), views())
+    seen = client.query("SELECT region, cost_usd FROM spanledger.calls").result_rows
+    assert seen == [("", Decimal("0.25"))]
+    stored = client.command("SELECT stored_at FROM spanledger.entries")
+    assert client.command("SELECT stored_at FROM spanledger.entries") == stored
+
+
+def test_what_is_restated_has_the_columns_of_an_entry_in_their_order(client: Client) -> None:
+    migrate(client, released(), [])
+
+    def columns(table: str) -> list[str]:
+        described = client.query(f"DESCRIBE spanledger.{table}").result_rows
+        return [row[0] for row in described if row[2] != "MATERIALIZED"]
+
+    entries = [name for name in columns("entries") if name != "stored_at"]
+    assert columns("restated") == [*entries, "state"]

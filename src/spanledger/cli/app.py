@@ -206,6 +206,25 @@ def dead_retry(
 
 
 @app.command()
+def prune(
+    before: Annotated[
+        datetime,
+        typer.Option(formats=moments.FORMATS, help="First day to keep; 00:00 UTC of it counts."),
+    ],
+    config_file: ConfigFile = None,
+    data_dir: DataDir = None,
+    overrides: Overrides = None,
+) -> None:
+    """Remove single calls from before a day; their sums by hour and day stay."""
+    from spanledger.cli import prune as pruning  # noqa: PLC0415 - help must not load the engine
+
+    config = _load(config_file, data_dir, overrides)
+    day = before.replace(tzinfo=UTC) if before.tzinfo is None else before.astimezone(UTC)
+    removed = pruning.run(config.data_dir, day)
+    typer.echo(f"Removed {removed} entries from before {day:%F}; their sums stay")
+
+
+@app.command()
 def version() -> None:
     """Show the version."""
     typer.echo(f"spanledger {__version__}")

@@ -5,8 +5,9 @@ only when it is scraped; sums over all labels are exact, also where names are to
 booked as "other". A scrape sees all counters at one instant. Never counts an item that did not
 move, never keeps more series than ``series_max`` of the four families that names from spans label.
 
-The counters hold what this process stored since it began, charges only: a later correction can be
-negative, which a counter cannot say. The gauges of spend and budgets say what the ledger says.
+The counters hold what this process stored since it began: charges as first booked, and apart from
+them what corrections added and what they took away, because a counter cannot fall; charged plus up
+minus down is how the ledger moved. The gauges of spend and budgets say what the ledger says.
 """
 
 import re
@@ -29,11 +30,14 @@ from prometheus_client.core import (
 from spanledger import __version__
 from spanledger.collector.budgets import BudgetStatus
 from spanledger.collector.exposition import ACK_BOUNDS_S, ack_histogram, read_from_ledger
+from spanledger.ledger.restatement import BOOKING
 
 COST: Final = "genai_cost_usd_total"
 TOKENS: Final = "genai_tokens_total"
 CALLS: Final = "genai_calls_total"
 UNPRICED: Final = "genai_unpriced_calls_total"
+RESTATED: Final = "genai_cost_restated_usd_total"
+SETTLED: Final = "spanledger_settled_calls_total"
 RECEIVED: Final = "spanledger_items_received_total"
 STORED: Final = "spanledger_items_stored_total"
 DUPLICATE: Final = "spanledger_items_duplicate_total"
@@ -54,6 +58,8 @@ _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     TOKENS: ("Tokens of stored calls; the types are disjoint.", (*_WHO, "token_type")),
     CALLS: ("Stored model calls.", (*_WHO, "operation", "status")),
     UNPRICED: ("Stored model calls whose cost is not known.", (*_WHO, "reason")),
+    RESTATED: ("What corrections changed the cost by, in US dollars.", ("direction", "reason")),
+    SETTLED: ("Calls booked once that were observed several times.", ()),
     RECEIVED: ("Spans and log records received in readable requests.", ("transport",)),
     STORED: ("Spans that became a row of the ledger.", ()),
     DUPLICATE: ("Spans that were in the ledger already.", ()),
@@ -114,7 +120,7 @@ class Meters:
             for transport in _TRANSPORTS
             for outcome in _OUTCOMES
         }
-        self._values |= {(name, ()): 0 for name in (STORED, DUPLICATE, OVERFLOW)}
+        self._values |= {(name, ()): 0 for name in (STORED, DUPLICATE, OVERFLOW, SETTLED)}
         self._values |= {(name, ()): 0 for name in (REPAIRS, RESTORED)}
         self._ack_counts = [0] * (len(ACK_BOUNDS_S) + 1)
         self._ack_sum_s = 0.0
@@ -188,6 +194,20 @@ class Meters:
         with self._lock:
             for series, amount in added.items():
                 self._values[series] = _sum(self._values.get(series, 0), amount)
+
+    def restated(self, legs: pl.DataFrame) -> None:
+        """Count what a correction changed, by its reason; each correction is up or down as one."""
+        changes = legs.group_by("run", "reason").agg(
+            pl.col("cost_usd").sum(),
+            bookings=(pl.col("leg") == BOOKING).sum(),
+        )
+        with self._lock:
+            for reason, cost_usd, booked in changes.select(
+                "reason", "cost_usd", "bookings"
+            ).iter_rows():
+                series = (RESTATED, ("up" if cost_usd > 0 else "down", label(reason)))
+                self._values[series] = _EXACT.add(self._values.get(series, 0), abs(cost_usd))
+                self._values[SETTLED, ()] += booked
 
     def watch(
         self,

@@ -27,8 +27,12 @@ from spanledger.collector.dead_letters import DeadLetters
 from spanledger.collector.journal import Journal
 from spanledger.collector.listeners import HttpServer, bind, bind_grpc
 from spanledger.collector.metrics import JOURNAL, Meters
+from spanledger.collector.pruner import Pruner
 from spanledger.collector.repair import repair
+from spanledger.collector.roller import Roller
 from spanledger.collector.settings import certificates, gate, needs_restart, rules, taken_over
+from spanledger.collector.settler import Settler
+from spanledger.collector.upkeep import Upkeep
 from spanledger.collector.writer import Writer
 from spanledger.config import Address, Config
 from spanledger.errors import SpanledgerError, StartupError
@@ -128,8 +132,10 @@ class Service:
         self._make_journal = open_journal
         self._meters = Meters(config.metrics.series_max)
         self._sql = Deferred("the store is being opened")
+        self._rules = rules(config, self._sealed_before_ns)
         self._store: Store | None = None
         self._writer: Writer | None = None
+        self._upkeep: Upkeep | None = None
         self._exit_code = EXIT_OK
 
     async def run(self) -> int:
@@ -167,7 +173,7 @@ class Service:
     def _committer(self, journal: Journal, on_broken: Callable[[str], None]) -> Committer:
         return Committer(
             journal,
-            rules(self._config),
+            self._rules,
             self._meters,
             inflight_bytes_max=self._config.otlp.inflight_bytes_max,
             spans_max=self._config.otlp.spans_max,
@@ -178,7 +184,7 @@ class Service:
         """Take a changed configuration into use; one that is wrong leaves all as it was."""
         try:
             config = await asyncio.to_thread(self._load)
-            new_rules = await asyncio.to_thread(rules, config)
+            new_rules = await asyncio.to_thread(rules, config, self._sealed_before_ns)
         except SpanledgerError as error:
             _log.error("the configuration in use stays, the new one is wrong: %s", error)
             self._meters.config_loaded(successful=False)
@@ -187,6 +193,7 @@ class Service:
         if waiting:
             _log.warning("these take effect at the next start: %s", ", ".join(waiting))
         self._gate = gate(config)
+        self._rules = new_rules
         committer.use(new_rules)
         self._config = taken_over(self._config, config)
         renewed = self._certificates.renew() if self._certificates else None
@@ -263,6 +270,7 @@ class Service:
         self._writer.start()
         users = {user.name: user.password.reveal() for user in config.sql.users}
         self._sql.serve(create_sql_app(store, config.sql, users))
+        self._upkeep = self._start_upkeep(store)
         self._meters.store_up(up=True)
         _log.info("ready: the ledger is open")
         while not asked.is_set():
@@ -299,6 +307,18 @@ class Service:
         except StoreUnavailable as error:
             _log.warning("the ledger could not be looked at for damage: %s", error)
 
+    def _start_upkeep(self, store: Store) -> Upkeep:
+        """What is done to the ledger after the commit, in this order: rollups follow settlement."""
+        settler = Settler(store, lambda calls: self._rules.price(calls), self._meters)  # noqa: PLW0108 - of now
+        roller = Roller(store)
+        retention = self._config.retention
+        pruner = Pruner(store, retention.calls_days, retention.sums_days)
+        upkeep = Upkeep(
+            [settler.run, roller.run, pruner.run], self._config.settlement.every_seconds
+        )
+        upkeep.start()
+        return upkeep
+
     def _refresh(self, store: Store) -> None:
         """Read the gauges from the ledger; what cannot be read now keeps its old value and time."""
         now = datetime.now(UTC)
@@ -320,12 +340,17 @@ class Service:
     def _may_read(self, authorization: str | None) -> bool:
         return self._gate.tenant(authorization, "read") is not None
 
+    def _sealed_before_ns(self) -> int:
+        return self._store.sealed_before_ns if self._store is not None else 0
+
     def _not_ready(self) -> Sequence[str]:
         return () if self._store is not None else ("store",)
 
     def _close_store(self) -> None:
         if self._writer is not None and not self._writer.close(_DRAIN_S):
             _log.warning("the rest of the journal goes to the store at the next start")
+        if self._upkeep is not None:
+            self._upkeep.close()
         if self._store is not None:
             self._store.close()
 

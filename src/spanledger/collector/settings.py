@@ -5,6 +5,7 @@ named, never half applied. Never reads a file but certificates and prices.
 """
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 from pydantic import BaseModel
@@ -22,8 +23,8 @@ from spanledger.ledger.pricing import price
 RELOADED: Final = frozenset({"attributes", "auth", "budgets", "prices", "tenant"})
 
 
-def rules(config: Config) -> Rules:
-    """How bodies become entries.
+def rules(config: Config, sealed_before_ns: Callable[[], int] = lambda: 0) -> Rules:
+    """How bodies become entries; none before the moment at which the ledger is sealed.
 
     Raises:
         StartupError: the configuration asks for content to be kept.
@@ -40,7 +41,9 @@ def rules(config: Config) -> Rules:
     book = load_book(config.prices.files, config.prices.data)
     return Rules(
         dialects.attribute_keys(attributes.allow, own),
-        lambda spans, tenants: dialects.normalise(spans, tenants, own),
+        lambda spans, tenants: dialects.refuse_before(
+            dialects.normalise(spans, tenants, own), sealed_before_ns()
+        ),
         lambda calls: price(calls, book, known_at_ns=time.time_ns()),
     )
 

@@ -22,7 +22,9 @@ from spanledger.config.sections import (
     Name,
     Otlp,
     Prices,
+    Retention,
     Section,
+    Settlement,
     Sql,
     Store,
     Tls,
@@ -63,6 +65,8 @@ class Config(Section):
     sql: Sql = Sql()
     journal: Journal = Journal()
     store: Store = Store()
+    settlement: Settlement = Settlement()
+    retention: Retention = Retention()
     metrics: Metrics = Metrics()
     attributes: Attributes = Attributes()
     prices: Prices = Prices()

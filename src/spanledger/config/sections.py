@@ -197,6 +197,24 @@ class Store(Section):
     )
 
 
+class Settlement(Section):
+    """``settlement``: calls that were observed more than once are booked once."""
+
+    every_seconds: int = _count(
+        2, 1, 3_600, "seconds between two looks at what is new, for settlement and rollups"
+    )
+
+
+class Retention(Section):
+    """``retention``: how long what is kept."""
+
+    # Ten years stand for ever.
+    calls_days: int = _count(
+        400, 2, 3_660, "days that single calls are kept; their sums by hour and day stay"
+    )
+    sums_days: int = _count(3_660, 2, 36_600, "days that the sums by hour and day are kept")
+
+
 class Metrics(Section):
     """``metrics``: bounds of /metrics."""
 

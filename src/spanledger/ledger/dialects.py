@@ -45,7 +45,7 @@ NOT_A_CALL: Final = (
     "no_model_no_usage",
     *dialect_logs.NOT_A_CALL,
 )
-REJECTS: Final = (*SPAN_REJECTS, "model_name_too_long")
+REJECTS: Final = (*SPAN_REJECTS, "model_name_too_long", "too_old")
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,20 @@ def normalise(spans: pl.DataFrame, tenant: str | Sequence[str], own: Own = ()) -
         calls=canonical.select(_AS_CALLS).collect(optimizations=_AS_WRITTEN),
         not_calls=not_calls,
         rejects=rejects,
+    )
+
+
+def refuse_before(normalised: Normalised, start_ns: int) -> Normalised:
+    """Reject the calls that began before a moment: the ledger of that time is sealed."""
+    is_old = pl.col("start_time").cast(pl.Int64) < start_ns
+    old = normalised.calls.filter(is_old)
+    if not old.height:
+        return normalised
+    rejects = old.group_by("request", reason=pl.lit("too_old")).agg(pl.len().alias("spans"))
+    return Normalised(
+        calls=normalised.calls.filter(~is_old),
+        not_calls=normalised.not_calls,
+        rejects=pl.concat([normalised.rejects, rejects]),
     )
 
 

@@ -24,11 +24,12 @@ import pyarrow.compute as pc
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from spanledger.errors import StartupError
+from spanledger.ledger.restatement import LEGS_ARROW
 from spanledger.ledger.schema import ENTRIES_ARROW
 from spanledger.store.damage import Damage, detach, examine
-from spanledger.store.errors import StoreUnavailable, of_insert, unavailable
+from spanledger.store.errors import BadRows, StoreUnavailable, of_insert, unavailable
 from spanledger.store.known import known
-from spanledger.store.migrations import DATABASE, migrate, query, released, views
+from spanledger.store.migrations import DATABASE, migrate, query, released, statement, views
 from spanledger.store.server import Server
 from spanledger.store.session import Connect, Session, Settings, embedded
 from spanledger.store.shape import ALONE, Shape
@@ -47,8 +48,12 @@ READING: Final[Settings] = {
     "do_not_merge_across_partitions_select_final": 1,  # twins share a month: it is in their key
     "use_skip_indexes_if_final": 1,  # finds one trace in 10 M calls in 30 ms instead of seconds
     "use_skip_indexes_if_final_exact_mode": 1,
+    "distributed_product_mode": "local",  # on a cluster, what `calls` joins lies on the same shard
+    "enable_join_runtime_filters": 0,  # a filter on the key of `calls` costs more than it saves
     "result_overflow_mode": "throw",  # never a part of an answer
 }
+# What takes long must not hold up inserts; it reads the ledger as the views do.
+_UPKEEP: Final[Settings] = {**_WRITE, **READING}
 _READ: Final[Settings] = {
     **READING,
     "max_execution_time": 30,
@@ -85,6 +90,10 @@ DIMENSIONS: Final = (
     "workflow",
     "api_key_alias",
 )
+# Before this moment the ledger takes nothing more: its single calls may be removed.
+_SEALED: Final = "sealed_before"
+# Of high cardinality: only the calls know them.
+_NOT_ROLLED_UP: Final = frozenset({"user_id", "conversation_id"})
 
 
 class Store:
@@ -103,9 +112,11 @@ class Store:
         self._sessions: list[Session] = []
         self._stopping = Session(lambda: self._connect({}, None))
         self._writing = self.open_session(_WRITE)
+        self._upkeep = self.open_session(_UPKEEP)
         self._reading = self.open_session(_READ)
         try:
             self._prepare()
+            self.sealed_before_ns = self.moment_ns(_SEALED) or 0
         except BaseException:
             self.close()
             raise
@@ -177,6 +188,8 @@ class Store:
         """
         if not entries.schema.equals(ENTRIES_ARROW):
             raise ValueError(f"entries have the columns {entries.schema.names}: make ENTRIES_ARROW")
+        if entries.num_rows and pc.min(entries["start_time"]).value < self.sealed_before_ns:
+            raise BadRows("too_old")
         for part in _within_partitions(entries):
             self._insert(part)
 
@@ -187,6 +200,21 @@ class Store:
             raise of_insert(error) from error
         except OSError as error:  # the engine is handed a file in the directory for such files
             raise unavailable(error) from error
+
+    def restate(self, legs: pa.Table) -> pa.Table:
+        """Add the legs of corrections (``LEGS_ARROW``) that are not there yet; returns those.
+
+        ``derive_restated`` has to follow, also after an error.
+
+        Raises:
+            ValueError, BadRows, StoreUnavailable: as ``insert``.
+        """
+        if not legs.schema.equals(LEGS_ARROW):
+            raise ValueError(f"legs have the columns {legs.schema.names}: make LEGS_ARROW")
+        new = legs.filter(pc.invert(self.known(legs)))
+        for part in _within_partitions(new) if new.num_rows else ():
+            self._insert(part)
+        return new
 
     def known(self, entries: pa.Table) -> pa.BooleanArray:
         """Say for each row whether the ledger, or an earlier row, has an entry with its key.
@@ -212,6 +240,34 @@ class Store:
         except (ClickHouseError, pa.ArrowException) as error:
             raise unavailable(error) from error
 
+    def execute(self, name: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """Run ``sql/statements/<name>.sql``, which writes; else as ``query``.
+
+        Raises:
+            StoreUnavailable: it may be done or not; every statement may be run again.
+        """
+        text = self._shape.render(statement(name))
+        values = {key: _bindable(value) for key, value in (parameters or {}).items()}
+        try:
+            self._upkeep.run(lambda client: client.command(text, parameters=values))
+        except ClickHouseError as error:
+            raise unavailable(error) from error
+
+    def moment_ns(self, name: str) -> int | None:
+        """Tell a moment that the upkeep kept under a name, ns since the epoch; None if none."""
+        found = self.query("moment", {"name": name}).column("moment_ns")
+        return int(found[0].as_py()) if len(found) else None
+
+    def keep_moment(self, name: str, moment_ns: int) -> None:
+        """Keep a moment under a name, also over a restart."""
+        self.execute("keep_moment", {"name": name, "moment_ns": moment_ns})
+
+    def seal(self, before_ns: int) -> None:
+        """Take nothing more that started before a moment; the seal never goes back."""
+        if before_ns > self.sealed_before_ns:
+            self.keep_moment(_SEALED, before_ns)
+            self.sealed_before_ns = before_ns
+
     def spent_usd(self, dimensions: Mapping[str, str], since: datetime) -> Decimal:
         """The cost of all calls that started at or after an instant; unpriced ones add nothing.
 
@@ -226,7 +282,8 @@ class Store:
         if unknown := sorted(dimensions.keys() - set(DIMENSIONS)):
             raise ValueError(f"no dimension {unknown[0]!r}: use one of {', '.join(DIMENSIONS)}")
         parameters = {**dict.fromkeys(DIMENSIONS), **dimensions, "since": since}
-        spent = self.query("spend", parameters).column("spent_usd")[0].as_py()
+        by = "spend" if dimensions.keys() & _NOT_ROLLED_UP else "spend_rolled"
+        spent = self.query(by, parameters).column("spent_usd")[0].as_py()
         return Decimal(spent)
 
     def damage(self, seconds_max: float, stopping: Callable[[], bool]) -> Damage:

@@ -70,9 +70,25 @@ def released() -> Sequence[Migration]:
 
 
 def views() -> Sequence[Migration]:
-    """The public views, in the order of their names."""
+    """The public views, each after those that it reads."""
     directory = _SQL.joinpath("views")
-    return _scripts(*(f"views/{entry.name}" for entry in directory.iterdir()))
+    waiting = {
+        script.name.removesuffix(".sql"): script
+        for script in _scripts(*(f"views/{entry.name}" for entry in directory.iterdir()))
+    }
+    ordered: list[Migration] = []
+    while waiting:
+        ready = [name for name, view in waiting.items() if not _reads(view) & waiting.keys()]
+        if not ready:
+            raise ValueError(f"the views {', '.join(waiting)} read each other in a circle")
+        ordered += [waiting.pop(name) for name in ready]
+    return ordered
+
+
+def _reads(view: Migration) -> set[str]:
+    """Names of the tables and views that a view reads."""
+    read = re.findall(rf"(?:FROM|JOIN) {DATABASE}\.(\w+)", view.text)
+    return set(read) - {view.name.removesuffix(".sql")}
 
 
 def distributed() -> Sequence[Migration]:
@@ -87,9 +103,18 @@ def query(name: str) -> str:
     Raises:
         ValueError: the name is no plain word (it must not lead out of the folder).
     """
+    return _text("queries", name)
+
+
+def statement(name: str) -> str:
+    """The text of ``sql/statements/<name>.sql``: what writes; else as ``query``."""
+    return _text("statements", name)
+
+
+def _text(folder: str, name: str) -> str:
     if not re.fullmatch(r"\w+", name):
         raise ValueError(f"a query's name is a plain word, got {name!r}")
-    return _SQL.joinpath("queries", f"{name}.sql").read_text(encoding="utf-8")
+    return _SQL.joinpath(folder, f"{name}.sql").read_text(encoding="utf-8")
 
 
 def migrate(

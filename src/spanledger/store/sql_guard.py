@@ -98,6 +98,7 @@ _WITH_PATHS: Final = {"system.databases", "system.tables"}
 _PATHS: Final = {"data_path", "data_paths", "metadata_path", "storage_policy"}
 
 _TABLE_FUNCTIONS: Final = {
+    "calls_as_of",  # a view of ours with a parameter
     "generate_series",
     "generateseries",
     "numbers",

@@ -1,0 +1,119 @@
+"""Rollups: hours and days of the ledger, summed once and read often.
+
+Promises: a bucket is recomputed whole from the calls and replaced, never added to, so neither a
+retry nor a correction can count twice; an hour is rolled when it is over, and again when anything
+comes into it later. What is before the seal is never touched again: its calls may be gone. Views
+read rolled hours from the rollup and all others live, so they are right at every moment and
+complete within one pass. Bounded work a pass; it goes on where it stopped, also after a restart.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+import pyarrow as pa
+
+# Hours recomputed in one statement.
+HOURS_MAX: Final = 24
+ROLLED_UNTIL: Final = "rolled_until"
+_SEEN: Final = "rolled_stored_at"
+_HOUR_S: Final = 3_600
+_DAY_S: Final = 86_400
+_S: Final = 10**9
+# An insert under way may bring rows with an earlier moment than those that were read already.
+_MARGIN_US: Final = 10_000_000
+
+
+class Store(Protocol):
+    """What the rollups need of the store."""
+
+    @property
+    def sealed_before_ns(self) -> int: ...
+    def query(self, name: str, parameters: Mapping[str, Any] | None = None) -> pa.Table: ...
+    def execute(self, name: str, parameters: Mapping[str, Any] | None = None) -> None: ...
+    def moment_ns(self, name: str) -> int | None: ...
+    def keep_moment(self, name: str, moment_ns: int) -> None: ...
+
+
+class Roller:
+    """The job; ``run`` is called again and again by one thread."""
+
+    def __init__(self, store: Store, *, clock_ns: Callable[[], int] = time.time_ns) -> None:
+        self._store = store
+        self._clock_ns = clock_ns
+        self._since_us: int | None = None
+        self._newest_us = 0
+        self._touched: dict[int, tuple[int, int]] = {}
+        self._hours: list[int] = []  # to be recomputed, seconds since the epoch
+        self._days: set[int] = set()
+        self._until_s: int | None = None  # where the hours that are over end, once all are rolled
+
+    def run(self) -> bool:
+        """Recompute what changed, as far as one pass goes; True if there is more.
+
+        Raises:
+            StoreUnavailable: call again; nothing is lost and nothing is done twice.
+        """
+        if self._until_s is None:
+            self._look()
+        hours = self._hours[:HOURS_MAX]
+        if hours:
+            self._store.execute("roll_hours", {"hours": [_text(hour) for hour in hours]})
+            self._days |= {hour - hour % _DAY_S for hour in hours}
+            del self._hours[: len(hours)]
+            if self._hours:
+                return True
+        until_s = self._until_s or 0
+        if days := sorted(day for day in self._days if day + _DAY_S <= until_s):
+            self._store.execute("roll_days", {"days": [_text(day)[:10] for day in days]})
+        self._finish(until_s)
+        return False
+
+    def _look(self) -> None:
+        """Find the hours that are over and changed, or were not over when they did."""
+        rolled_ns = self._store.moment_ns(ROLLED_UNTIL)
+        # A clock that was set back does not make a past hour open again.
+        until_s = max(self._clock_ns(), rolled_ns or 0) // _S // _HOUR_S * _HOUR_S
+        sealed_s = self._store.sealed_before_ns // _S
+        if self._since_us is None:
+            seen_ns = self._store.moment_ns(_SEEN) if rolled_ns is not None else 0
+            self._since_us = max((seen_ns or 0) // 1_000 - _MARGIN_US, 0)
+        rows = self._store.query("touched_hours", {"since_us": self._since_us}).to_pylist()
+        touched = {row["hour_s"]: (row["entries"], row["stored_at_us"]) for row in rows}
+        changed = {hour for hour in touched if touched[hour] != self._touched.get(hour)}
+        if rolled_ns is not None and rolled_ns // _S < until_s:
+            over = self._store.query(
+                "filled_hours", {"first_ns": rolled_ns, "end_ns": until_s * _S}
+            )
+            changed |= set(over.column("hour_s").to_pylist())
+        self._newest_us = max((at for _, at in touched.values()), default=self._since_us)
+        self._touched = touched
+        self._hours = sorted(hour for hour in changed if sealed_s <= hour < until_s)
+        if rolled_ns is not None and rolled_ns // _S // _DAY_S < until_s // _DAY_S:
+            # A day that ended since, also where its last hours brought nothing new.
+            first = rolled_ns // _S // _DAY_S * _DAY_S
+            self._days |= set(range(max(first, sealed_s), until_s // _DAY_S * _DAY_S, _DAY_S))
+        self._until_s = until_s
+
+    def _finish(self, until_s: int) -> None:
+        if (self._store.moment_ns(ROLLED_UNTIL) or 0) < until_s * _S:
+            self._store.keep_moment(ROLLED_UNTIL, until_s * _S)
+        if self._touched:
+            self._store.keep_moment(_SEEN, self._newest_us * 1_000)
+        since_us = max(self._newest_us - _MARGIN_US, 0)
+        if since_us != self._since_us:
+            self._since_us = since_us
+            rows = self._store.query("touched_hours", {"since_us": since_us}).to_pylist()
+            # What came in the meantime is newer than what was rolled, and stays a change.
+            self._touched = {
+                row["hour_s"]: (row["entries"], row["stored_at_us"])
+                for row in rows
+                if row["stored_at_us"] <= self._newest_us
+            }
+        self._days = set()
+        self._until_s = None
+
+
+def _text(moment_s: int) -> str:
+    return f"{datetime.fromtimestamp(moment_s, UTC):%Y-%m-%d %H:%M:%S}"

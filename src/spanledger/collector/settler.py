@@ -1,0 +1,342 @@
+"""Settlement: calls that were observed more than once are booked once.
+
+Promises: reads what came into the ledger since it last looked, finds what is one call
+(``ledger/settlement``), takes the observations back and books the call in their place
+(``ledger/restatement``). What it writes depends only on the set of observations, so an interrupted
+pass is finished by the next one, and a repeated one adds nothing. An observation that comes late
+settles its call anew. Bounded work a pass; it goes on where it stopped, also after a restart.
+Never changes or deletes an entry. One at a time: the process that owns the ledger runs it.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+import polars as pl
+import pyarrow as pa
+
+from spanledger.ledger.restatement import (
+    BOOKING,
+    BOOKING_UNDONE,
+    LEGS,
+    REVERSAL,
+    REVERSAL_UNDONE,
+    bookings,
+    legs_to_arrow,
+    reversals,
+    undone,
+)
+from spanledger.ledger.schema import ENTRIES
+from spanledger.ledger.settlement import KEY, OBSERVED, START_GAP_NS_MAX, sameness
+from spanledger.ledger.settlement_merge import Price, merge
+from spanledger.store.errors import StoreUnavailable
+
+SETTLED: Final = "settled"
+SETTLED_ANEW: Final = "settled_anew"
+REASONS: Final = (SETTLED, SETTLED_ANEW)
+
+# Rows looked at in one pass: well below a second of work, so that stopping never waits for long.
+ROWS_MAX: Final = 5_000
+# With so few the answer stays below the store's bound, however many rows share their traits.
+_ROWS_MIN: Final = 100
+# An insert under way may bring rows with an earlier moment than those that were read already.
+MARGIN_US: Final = 10_000_000
+# A trait that so many rows around a span share identifies nothing.
+_SHARERS_MAX: Final = 1_000
+# Observations of observations: how far a call's circle is followed.
+_ROUNDS_MAX: Final = 4
+# The circle of one call: as many observers as it may have, each a gap apart.
+_CIRCLE_NS: Final = 16 * START_GAP_NS_MAX
+_NAME: Final = "settled_stored_at"
+_NEVER_US: Final = 9_000_000_000_000_000  # the year 2255
+_TRAITS: Final = ("trace", "answer", "print")
+
+_START: Final[Mapping[str, Any]] = {
+    "stored_at_us": 0,
+    "start_time_ns": 0,
+    "trace_hex": "",
+    "span_hex": "",
+}
+
+
+class Store(Protocol):
+    """What settlement needs of the store."""
+
+    @property
+    def sealed_before_ns(self) -> int: ...
+    def query(self, name: str, parameters: Mapping[str, Any] | None = None) -> pa.Table: ...
+    def execute(self, name: str, parameters: Mapping[str, Any] | None = None) -> None: ...
+    def restate(self, legs: pa.Table) -> pa.Table:
+        """Add the legs that are not there yet; returns those."""
+
+    def moment_ns(self, name: str) -> int | None: ...
+    def keep_moment(self, name: str, moment_ns: int) -> None: ...
+
+
+class Meters(Protocol):
+    """What settlement tells the metrics, after the store's commit."""
+
+    def restated(self, legs: pl.DataFrame) -> None: ...
+
+
+class Settler:
+    """The job; ``run`` is called again and again by one thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        price: Price,
+        meters: Meters,
+        *,
+        clock_ns: Callable[[], int] = time.time_ns,
+        rows_max: int = ROWS_MAX,
+        margin_us: int = MARGIN_US,
+    ) -> None:
+        """``price`` prices a call of which no single observer knew all that its price needs."""
+        self._store = store
+        self._price = price
+        self._meters = meters
+        self._clock_ns = clock_ns
+        self._rows_max = self._rows = rows_max
+        self._margin_us = margin_us
+        self._cursor: Mapping[str, Any] | None = None
+        self._last_page: tuple[int, tuple[Any, ...]] | None = None
+        self._is_derived = False
+
+    def run(self) -> bool:
+        """Settle what is new, as far as one pass goes; True if there is more.
+
+        Raises:
+            StoreUnavailable: call again; nothing is lost and nothing is done twice.
+        """
+        if self._cursor is None:
+            kept_ns = self._store.moment_ns(_NAME) or 0
+            self._cursor = {**_START, "stored_at_us": max(kept_ns // 1_000 - self._margin_us, 0)}
+        if not self._is_derived:
+            self._derive(since_us=self._cursor["stored_at_us"])
+        page = pl.DataFrame(
+            self._store.query("fresh_charges", {**self._cursor, "rows_max": self._rows})
+        )
+        if not page.height:
+            return False
+        last = page.row(-1, named=True)
+        seen = (page.height, tuple(last.values()))
+        if seen == self._last_page:
+            return False
+        try:
+            self._settle(page)
+        except StoreUnavailable:
+            # Perhaps these rows share traits with more of the ledger than one answer may hold.
+            self._rows = max(self._rows // 2, _ROWS_MIN)
+            raise
+        is_full = page.height == self._rows
+        self._rows = min(self._rows * 2, self._rows_max)
+        self._last_page = seen
+        self._store.keep_moment(_NAME, last["stored_at_us"] * 1_000)
+        if is_full:
+            self._cursor = {name: last[name] for name in _START}
+            return True
+        self._cursor = {**_START, "stored_at_us": last["stored_at_us"] - self._margin_us}
+        return False
+
+    def _settle(self, page: pl.DataFrame) -> None:
+        around = self._circle(page)
+        if around is None:
+            return
+        found = sameness(around)
+        if not found.related.height:
+            return
+        related = around.join(found.related, on=KEY, how="semi")
+        entries = self._entries(
+            "entries_of_spans",
+            related,
+            spans=related["span"].unique().to_list(),
+            reasons=list(REASONS),
+        )
+        charges = entries.filter(pl.col("kind") == "charge")
+        legs = entries.filter(pl.col("kind") != "charge")
+        stale, wanted = self._difference(legs, found.calls, related)
+        known_at_ns = entries["known_at"].cast(pl.Int64).max()
+        now_ns = max(self._clock_ns(), int(str(known_at_ns)) + 1)
+        taken_back = undone(stale, SETTLED_ANEW, pl.col("begun_ns").fill_null(now_ns))
+        made = [taken_back, *self._booked(charges, wanted, now_ns + 1)]
+        self._write(pl.concat([part.select(LEGS.names()) for part in made]))
+
+    # --- what there is --------------------------------------------------------------------------
+
+    def _circle(self, page: pl.DataFrame) -> pl.DataFrame | None:
+        """The charges that share a trait with new ones, and those that share one with them."""
+        traits = page.select(*_TRAITS, "tenant", "start_time_ns")
+        known = pl.DataFrame()
+        asked: set[int] = set()
+        for _ in range(_ROUNDS_MAX):
+            where = _where(traits["tenant"], traits["start_time_ns"], START_GAP_NS_MAX)
+            new = {trait for name in _TRAITS for trait in traits[name].to_list()} - asked - {0}
+            asked |= new
+            shared = self._store.query(
+                "common_traits", {**where, "traits": sorted(new), "sharers_max": _SHARERS_MAX}
+            )
+            if not shared.num_rows:
+                break
+            wanted = {**where, "traits": shared.column("trait").to_pylist()}
+            rows = _frame(self._store.query("charges_by_traits", wanted))
+            # What is sealed stays as it is: its sums are final.
+            rows = rows.filter(pl.col("start_time").cast(pl.Int64) >= self._store.sealed_before_ns)
+            fresh = rows.join(known, on=KEY, how="anti") if known.height else rows
+            known = pl.concat([known, fresh]) if known.height else fresh
+            traits = fresh.select(
+                *_TRAITS, "tenant", start_time_ns=pl.col("start_time").cast(pl.Int64)
+            )
+            if not fresh.height:
+                break
+        return known if known.height else None
+
+    def _entries(self, query: str, rows: pl.DataFrame, **parameters: Any) -> pl.DataFrame:
+        starts_ns = rows["start_time"].cast(pl.Int64)
+        where = _where(rows["tenant"], starts_ns, _CIRCLE_NS)
+        return _frame(self._store.query(query, {**where, **parameters})).cast(LEGS)
+
+    def _difference(
+        self, legs: pl.DataFrame, calls: pl.DataFrame, related: pl.DataFrame
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """What is booked and should not be (legs), and what should be and is not (calls)."""
+        open_runs = _open(legs)["run"].unique()
+        stale_runs = open_runs.filter(~_base(open_runs).is_in(calls["run"].implode()))
+        stale = legs.clear()
+        if len(stale_runs):
+            # All legs of such a run, also on spans that are not among those at hand.
+            stale = self._entries("entries_of_runs", related, runs=stale_runs.to_list())
+        stale = _open(stale).join(_begun(stale, _TAKING_BACK), on="run", how="left")
+        done = (
+            _open(legs)
+            .group_by("run")
+            .len("legs")
+            .join(_begun(legs, _MAKING), on="run")
+            .with_columns(base=_base(pl.col("run")))
+        )
+        past = (
+            legs.select("run").unique().group_by(base=_base(pl.col("run"))).agg(generation=pl.len())
+        )
+        state = (
+            calls.group_by(base="run")
+            .agg(observations=pl.len())
+            .join(done.select("base", "legs", "begun_ns", in_force="run"), on="base", how="left")
+            .join(past, on="base", how="left")
+        )
+        # A pass that was cut short is finished under its name; what was taken back once and is
+        # right again gets a new one.
+        name = pl.coalesce(
+            "in_force",
+            pl.concat_str("base", pl.lit("."), pl.col("generation").fill_null(0)),
+        )
+        missing = state.filter(
+            pl.col("legs").is_null() | (pl.col("legs") < pl.col("observations") + 1)
+        ).select("base", "begun_ns", name=name)
+        wanted = calls.join(missing, left_on="run", right_on="base")
+        wanted = wanted.select(*KEY, "begun_ns", run="name")
+        return stale, wanted
+
+    # --- what is made of it ---------------------------------------------------------------------
+
+    def _booked(
+        self, charges: pl.DataFrame, wanted: pl.DataFrame, now_ns: int
+    ) -> list[pl.DataFrame]:
+        if not wanted.height:
+            return []
+        decided_ns = pl.col("begun_ns").fill_null(now_ns)
+        observed = charges.drop("run").join(wanted, on=KEY)
+        calls = merge(observed, self._price).with_columns(settled_into=pl.lit(""))
+        begun = wanted.select("run", "begun_ns").unique()
+        calls = calls.join(begun, on="run", maintain_order="left")
+        place = calls.select(
+            "run",
+            settled_into=pl.concat_str(
+                pl.col("trace_id").bin.encode("hex"),
+                pl.lit("/"),
+                pl.col("span_id").bin.encode("hex"),
+            ),
+        )
+        taken = observed.drop("settled_into").join(place, on="run")
+        return [
+            reversals(taken, pl.col("run"), SETTLED, decided_ns),
+            bookings(calls, pl.col("run"), SETTLED, decided_ns),
+        ]
+
+    def _write(self, legs: pl.DataFrame) -> None:
+        if not legs.height:
+            return
+        self._is_derived = False  # until it is: an error in between is made good by the next pass
+        new = self._store.restate(legs_to_arrow(legs))
+        if new.num_rows:
+            self._meters.restated(_frame(new))
+        starts_ns = legs["start_time"].cast(pl.Int64)
+        where = _where(legs["tenant"], starts_ns, 0)
+        self._derive(legs["run"].unique().to_list(), where=where)
+
+    def _derive(
+        self,
+        runs: list[str] | None = None,
+        since_us: int = _NEVER_US,
+        where: Mapping[str, Any] | None = None,
+    ) -> None:
+        bounds = where or {"first_ns": 0, "last_ns": _NEVER_US * 1_000}
+        self._store.execute(
+            "derive_restated",
+            {
+                "runs": runs or [],
+                "since_us": since_us,
+                "first_ns": bounds["first_ns"],
+                "last_ns": bounds["last_ns"],
+            },
+        )
+        self._is_derived = True
+
+
+def _where(tenants: pl.Series, starts_ns: pl.Series, gap_ns: int) -> dict[str, Any]:
+    """The stretches of the ledger around some charges, as the queries want them."""
+    hour_ns = 3_600 * 10**9
+    around = pl.concat([starts_ns - gap_ns, starts_ns, starts_ns + gap_ns])
+    hours = (around // hour_ns).unique().sort().to_list()
+    return {
+        "tenants": tenants.unique().to_list(),
+        "first_ns": int(str(around.min())),
+        "last_ns": int(str(around.max())),
+        "hours": [
+            f"{datetime.fromtimestamp(hour * 3_600, UTC):%Y-%m-%d %H:00:00}" for hour in hours
+        ],
+    }
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    frame = pl.DataFrame(table)
+    names = {**ENTRIES, **LEGS}
+    return frame.cast({name: names[name] for name in frame.columns if name in names})
+
+
+def _base(run: Any) -> Any:
+    """The name of a run (a column or its expression) without its generation."""
+    return run.str.split(".").list.first()
+
+
+_MAKING: Final = (REVERSAL, BOOKING)
+_TAKING_BACK: Final = (BOOKING_UNDONE, REVERSAL_UNDONE)
+
+
+def _begun(legs: pl.DataFrame, numbers: Sequence[int]) -> pl.DataFrame:
+    """When each run was decided, by those of its legs that are there: the others follow it."""
+    there = legs.filter(pl.col("leg").is_in(numbers))
+    return there.group_by("run").agg(begun_ns=pl.col("known_at").cast(pl.Int64).max())
+
+
+def _open(legs: pl.DataFrame) -> pl.DataFrame:
+    """The reversals and bookings that were not taken back."""
+    takes_back = pl.when(pl.col("leg") == BOOKING_UNDONE).then(BOOKING).otherwise(REVERSAL)
+    gone = legs.filter(pl.col("leg").is_in(_TAKING_BACK)).select(
+        *KEY, "run", leg=takes_back.cast(pl.UInt8)
+    )
+    made = legs.filter(pl.col("leg").is_in(_MAKING))
+    return made.join(gone, on=[*KEY, "run", "leg"], how="anti")
+
+
+assert set(KEY) <= set(OBSERVED)  # noqa: S101 - what is found is looked up by its key
