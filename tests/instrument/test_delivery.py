@@ -59,6 +59,15 @@ def processor_of(outage: Outage) -> Iterator[Callable[[SpanExporter], CallProces
     yield make
     for processor in made:
         processor.shutdown()
+        join(processor)
+
+
+def join(processor: CallProcessor) -> None:
+    """Wait for the threads that delivered: what they log is of this test, not of the next one."""
+    flushes = [thread for thread in threading.enumerate() if thread.name == "spanledger-flush"]
+    for thread in (processor._batch_processor._worker_thread, *flushes):
+        thread.join(60)
+        assert not thread.is_alive()
 
 
 def end_spans(processor: CallProcessor, *names: str, **attributes: str) -> None:
@@ -77,7 +86,7 @@ def test_only_spans_of_llm_calls_leave_the_app(
     end_spans(processor, "SELECT", **{"db.statement": "SELECT secret", "user.id": "ada"})
     for number, prefix in enumerate(CALL_PREFIXES):
         end_spans(processor, f"call {number}", **{prefix + "x": "y"})
-    assert processor.flush(10)
+    assert processor.flush(60)
     assert exporter.names == [f"call {number}" for number in range(len(CALL_PREFIXES))]
 
 
@@ -87,7 +96,7 @@ def test_an_outage_is_one_warning_that_says_where_why_and_what_to_do(
     processor = processor_of(Unreachable())
     for _ in range(3):
         end_spans(processor, "call", **CALL)
-        assert not processor.flush(10)
+        assert not processor.flush(60)
     (warning,) = caplog.records
     assert warning.name == "spanledger"
     message = warning.getMessage()
@@ -111,7 +120,7 @@ def test_an_exporter_that_raises_is_an_outage_and_nothing_more(
 
     processor = processor_of(FakeExporter(explode))
     end_spans(processor, "call", **CALL)
-    assert not processor.flush(10)
+    assert not processor.flush(60)
     assert "no more" in caplog.text
 
 
@@ -127,13 +136,14 @@ def test_a_full_queue_drops_spans_with_one_warning_and_never_blocks(
 
     processor = CallProcessor(QuietExporter(FakeExporter(hang), outage), outage, 1)
     end_spans(processor, "first", **CALL)
-    assert stuck.wait(10)
+    assert stuck.wait(60)
     end_spans(processor, *["call"] * 3_000, **CALL)  # the queue holds 2,048
     assert outage.spans_lost > 0
     (warning,) = caplog.records
     assert "the queue is full" in warning.getMessage()
     go_on.set()
     processor.shutdown()
+    join(processor)
 
 
 def test_flush_and_shutdown_return_while_the_collector_still_hangs(
@@ -154,6 +164,7 @@ def test_flush_and_shutdown_return_while_the_collector_still_hangs(
     assert not delivered.is_set()
     assert "before the process ended" in caplog.text
     go_on.set()
+    join(processor)
 
 
 def test_a_flush_is_true_when_everything_arrived(
@@ -162,7 +173,7 @@ def test_a_flush_is_true_when_everything_arrived(
     exporter = FakeExporter()
     processor = processor_of(exporter)
     end_spans(processor, "a", "b", **CALL)
-    assert processor.flush(10)
+    assert processor.flush(60)
     assert exporter.names == ["a", "b"]
     assert not caplog.records
 
