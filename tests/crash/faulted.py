@@ -15,7 +15,8 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -29,6 +30,7 @@ from spanledger.collector.journal.disk import OsDisk
 from spanledger.collector.service import Service
 from spanledger.errors import SpanledgerError
 from spanledger.store.client import Store
+from spanledger.store.damage import Damage
 from spanledger.store.errors import StoreUnavailable
 from spanledger.store.session import Connect, Settings, embedded
 
@@ -42,6 +44,7 @@ POINTS: Final = (
     "mid rotate",
     "mid migration",
 )
+_HOLD_S_MAX: Final = 60
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,14 @@ class Faults:
 
     def on(self, name: str) -> bool:
         return bool(self.switches) and Path(self.switches, name).exists()
+
+    def hold(self, name: str) -> None:
+        """Wait while a switch is on, and let it be seen that somebody waits."""
+        for _ in range(_HOLD_S_MAX * 100):
+            if not self.on(name):
+                return
+            Path(self.switches, f"{name}: held").touch()
+            time.sleep(0.01)
 
 
 class Killer:
@@ -136,8 +147,13 @@ class FaultyStore(Store):
 
     killer: Killer
 
+    def damage(self, seconds_max: float, stopping: Callable[[], bool]) -> Damage:
+        self.killer.faults.hold("repair")
+        return super().damage(seconds_max, stopping)
+
     def insert(self, entries: pa.Table) -> None:
         killer = self.killer
+        killer.faults.hold("insert")
         if killer.faults.on("store down"):
             raise StoreUnavailable("the test keeps it down")
         if killer.due("mid insert"):

@@ -146,6 +146,10 @@ class Victim:
         finally:
             client.close()
 
+    def held(self, name: str) -> bool:
+        """Wait until somebody waits at a switch."""
+        return until(Path(self.switches, f"{name}: held").exists, _PATIENCE_S)
+
     def switch(self, name: str, *, on: bool) -> None:
         path = self.switches / name
         path.touch() if on else path.unlink(missing_ok=True)

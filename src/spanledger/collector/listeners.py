@@ -82,7 +82,6 @@ class HttpServer:
             lifespan="off",
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=5,
         )
         config.load()
         # A context that is ours, so that its certificate can be renewed while it serves.
@@ -93,7 +92,10 @@ class HttpServer:
     def start(self) -> None:
         self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
 
-    async def stop(self) -> None:
+    async def stop(self, grace_s: float = 3.0) -> None:
+        """Close; requests under way have this long. A second time does nothing."""
+        # Read when it stops. It is declared as whole seconds, and given to asyncio as it is.
+        self._server.config.timeout_graceful_shutdown = grace_s  # type: ignore[assignment]
         self._server.should_exit = True
         if self._task is not None:
             await self._task

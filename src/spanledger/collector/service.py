@@ -1,9 +1,10 @@
 """The one place that wires: configuration in, a running collector out.
 
-Promises: spans are taken and acknowledged before the store is open (it takes a second); SIGTERM or
-SIGINT stop taking, finish what was taken, and exit 0 within 10 s; what the store has not taken by
-then is in the journal. A failed disk ends the process, because nothing can be acknowledged. Holds
-no rule of decoding, pricing or storing.
+Promises: spans are taken and acknowledged before the store is open (it takes a second); it is ready
+when the store is open, looked at for damage, written to and served over SQL, and no longer from the
+moment it is told to stop. SIGTERM or SIGINT stop taking, finish what was taken, and exit 0 within
+10 s; what the store has not taken by then is in the journal. A failed disk ends the process,
+because nothing can be acknowledged. Holds no rule of decoding, pricing or storing.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import contextlib
 import gc
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
@@ -44,10 +45,12 @@ from spanledger.store.sql_http import create_app as create_sql_app
 
 _log: Final = logging.getLogger(__name__)
 
-# Of the 10 s in which a stop must end: senders, then the group under way, then the writer.
+# Of the 10 s in which a stop must end: senders, then the group under way, then the writer, and who
+# reads metrics last.
 _GRACE_S: Final = 3.0
 _COMMIT_S: Final = 2.0
-_DRAIN_S: Final = 4.0
+_DRAIN_S: Final = 3.0
+_LAST_WORD_S: Final = 1.0
 # How soon a server that was away at start is noticed.
 _OPEN_AGAIN_S: Final = 2.0
 # At 5 % or 256 MB free, senders are asked to wait: the store needs room to merge.
@@ -133,6 +136,8 @@ class Service:
         self._meters = Meters(config.metrics.series_max)
         self._sql = Deferred("the store is being opened")
         self._rules = rules(config, self._sealed_before_ns)
+        self._asked = asyncio.Event()  # to stop
+        self._at_work = False
         self._store: Store | None = None
         self._writer: Writer | None = None
         self._upkeep: Upkeep | None = None
@@ -141,15 +146,14 @@ class Service:
     async def run(self) -> int:
         """Start, serve until asked to stop, drain; returns the exit code."""
         loop = asyncio.get_running_loop()
-        asked = asyncio.Event()
 
         def disk_failed(cause: str) -> None:
             _log.critical("the disk of the journal failed, stopping: %s", cause)
             self._exit_code = EXIT_DISK_FAILED
-            loop.call_soon_threadsafe(asked.set)
+            loop.call_soon_threadsafe(self._asked.set)
 
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, asked.set)
+            loop.add_signal_handler(number, self._asked.set)
         with open_journal(self._config, self._make_journal) as journal:
             self._meters.received(JOURNAL, journal.pending_rows)
             committer = self._committer(journal, disk_failed)
@@ -160,14 +164,15 @@ class Service:
             # by the garbage collector, they took a third of all CPU time under load (measured).
             gc.collect()
             gc.freeze()
-            async with self._listening(committer):
+            async with self._listening(committer) as stop_taking:
                 committer.start()
-                ledger = asyncio.create_task(self._keep_ledger(journal, asked))
-                await _first_of(asked, ledger)
+                ledger = asyncio.create_task(self._keep_ledger(journal))
+                await _first_of(self._asked, ledger)
                 _log.info("stopping: finishing what was taken")
-            await asyncio.to_thread(committer.close, _COMMIT_S)
-            await ledger  # a reading under way ends before its store is closed
-            await asyncio.to_thread(self._close_store)
+                await stop_taking()
+                await asyncio.to_thread(committer.close, _COMMIT_S)
+                await ledger  # a reading under way ends before its store is closed
+                await asyncio.to_thread(self._close_store)
         return self._exit_code
 
     def _committer(self, journal: Journal, on_broken: Callable[[str], None]) -> Committer:
@@ -201,8 +206,13 @@ class Service:
         _log.info("the configuration was read anew")
 
     @contextlib.asynccontextmanager
-    async def _listening(self, committer: Committer) -> AsyncIterator[None]:
-        """Bind everything, then start everything; on the way out, let senders finish."""
+    async def _listening(
+        self, committer: Committer
+    ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """Bind everything, then start everything; yields what lets senders finish and closes.
+
+        The web listener stays to the end: who asks during the drain is told of it.
+        """
         config = self._config
         bytes_max = config.otlp.body_bytes_max
         grpc_server = receiver_grpc.create_server(
@@ -232,8 +242,8 @@ class Service:
                     http_app,
                     tls.for_otlp_http if tls else None,
                 ),
-                ("web", "web.listen", config.web.listen, web_app, secured),
                 ("SQL", "sql.listen", config.sql.listen, self._sql, secured),
+                ("web", "web.listen", config.web.listen, web_app, secured),
             ):
                 servers.append(HttpServer(app, bound.enter_context(bind(key, address)), context))
                 addresses[name] = servers[-1].address
@@ -242,15 +252,22 @@ class Service:
         for server in servers:
             server.start()
         _announce(addresses, config)
-        try:
-            yield
-        finally:
-            await asyncio.gather(grpc_server.stop(_GRACE_S), *(server.stop() for server in servers))
+        *taking, web = servers
 
-    async def _keep_ledger(self, journal: Journal, asked: asyncio.Event) -> None:
+        async def stop_taking() -> None:
+            stops = [server.stop(_GRACE_S) for server in taking]
+            await asyncio.gather(grpc_server.stop(_GRACE_S), *stops)
+
+        try:
+            yield stop_taking
+        finally:
+            await stop_taking()
+            await web.stop(_LAST_WORD_S)
+
+    async def _keep_ledger(self, journal: Journal) -> None:
         """Open the store while senders are served, start the writer, keep the gauges fresh."""
-        config = self._config
-        store = await self._opened(asked)
+        config, asked = self._config, self._asked
+        store = await self._opened()
         if store is None:
             return
         self._store = store
@@ -272,6 +289,7 @@ class Service:
         self._sql.serve(create_sql_app(store, config.sql, users))
         self._upkeep = self._start_upkeep(store)
         self._meters.store_up(up=True)
+        self._at_work = True
         _log.info("ready: the ledger is open")
         while not asked.is_set():
             await asyncio.to_thread(self._refresh, store)
@@ -280,16 +298,16 @@ class Service:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asked.wait(), config.metrics.refresh_seconds)
 
-    async def _opened(self, asked: asyncio.Event) -> Store | None:
+    async def _opened(self) -> Store | None:
         """Open the store as soon as it answers; None if asked to stop before that."""
-        while not asked.is_set():
+        while not self._asked.is_set():
             try:
                 return await asyncio.to_thread(self._open_store, self._config)
             except StoreUnavailable as error:
                 self._meters.store_up(up=False)
                 _log.warning("cannot open the ledger, calls wait in the journal: %s", error)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(asked.wait(), _OPEN_AGAIN_S)
+                    await asyncio.wait_for(self._asked.wait(), _OPEN_AGAIN_S)
         return None
 
     def _repair(self, journal: Journal, store: Store, stopping: Callable[[], bool]) -> None:
@@ -344,7 +362,9 @@ class Service:
         return self._store.sealed_before_ns if self._store is not None else 0
 
     def _not_ready(self) -> Sequence[str]:
-        return () if self._store is not None else ("store",)
+        if self._asked.is_set():
+            return ("stopping",)
+        return () if self._at_work else ("store",)
 
     def _close_store(self) -> None:
         if self._writer is not None and not self._writer.close(_DRAIN_S):
