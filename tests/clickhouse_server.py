@@ -194,7 +194,7 @@ class StandIn:
         """Let the next requests go wrong."""
         query = "&".join(f"{kind}={value}" for kind, value in kinds.items())
         url = f"http://127.0.0.1:{self.port}/fault?{query}"
-        urllib.request.urlopen(url, data=b"", timeout=10).close()
+        urllib.request.urlopen(url, data=b"", timeout=60).close()
 
     def kill(self) -> None:
         """End it at once; what it has answered is on the disk."""

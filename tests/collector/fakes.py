@@ -58,7 +58,7 @@ class MemoryJournal:
 
     def append(self, batch: pa.RecordBatch) -> object:
         self.appending.set()
-        self.gate.wait(10)
+        self.gate.wait(60)
         if self.failure is not None:
             raise self.failure
         self.batches.append(batch)

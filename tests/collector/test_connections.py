@@ -22,6 +22,10 @@ HEAD = (
 NEVER = 3_600.0  # beyond any test
 
 
+class Connection(BoundedConnection):
+    """With the bounds of the test under way."""
+
+
 def serving(
     use: Callable[[str, int], Awaitable[None]],
     *,
@@ -29,9 +33,8 @@ def serving(
     body_seconds: float = NEVER,
     connections: int = 100,
 ) -> None:
-    class Connection(BoundedConnection):
-        head_seconds_max = head_seconds
-        connections_max = connections
+    Connection.head_seconds_max = head_seconds
+    Connection.connections_max = connections
 
     def accept(taken: Request) -> None:
         taken.answer(Accepted())
@@ -47,7 +50,7 @@ def serving(
         finally:
             await server.stop()
 
-    asyncio.run(asyncio.wait_for(run(), 30))
+    asyncio.run(asyncio.wait_for(run(), 60))
 
 
 class Connected:
@@ -94,10 +97,11 @@ def test_a_connection_that_comes_back_with_half_a_head_is_closed() -> None:
     async def use(host: str, port: int) -> None:
         async with Connected(host, port) as sender:
             assert await sender.accepted()
+            Connection.head_seconds_max = 0.1
             sender.send(b"P")
             assert await sender.rest() == b""
 
-    serving(use, head_seconds=0.3)
+    serving(use)
 
 
 def test_a_body_that_takes_too_long_is_told_and_ends_its_connection() -> None:

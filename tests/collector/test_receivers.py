@@ -183,7 +183,7 @@ def over_grpc(outcome: Outcome, use: Callable[[Any, Taker, Meters], Any]) -> Any
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
 def test_grpc_hands_on_the_bytes_and_answers_with_the_outcome(compression: Any) -> None:
     async def use(channel: Any, taker: Taker, meters: Meters) -> None:
-        answer = await channel.unary_unary(EXPORT)(BODY, timeout=10, compression=compression)
+        answer = await channel.unary_unary(EXPORT)(BODY, timeout=60, compression=compression)
         assert ExportTraceServiceResponse.FromString(answer) == ExportTraceServiceResponse()
         assert [taken.body.data for taken in taker.requests] == [BODY]
         assert meters.counts == {"request grpc accepted": 1, "acknowledged": 1}
@@ -194,9 +194,9 @@ def test_grpc_hands_on_the_bytes_and_answers_with_the_outcome(compression: Any) 
 def test_grpc_tells_a_stranger_so_and_takes_nothing() -> None:
     async def use(channel: Any, taker: Taker, meters: Meters) -> None:
         export = channel.unary_unary(EXPORT)
-        await export(BODY, timeout=10, metadata=(("authorization", "Bearer s3cret"),))
+        await export(BODY, timeout=60, metadata=(("authorization", "Bearer s3cret"),))
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await export(BODY, timeout=10, metadata=(("authorization", "Bearer other"),))
+            await export(BODY, timeout=60, metadata=(("authorization", "Bearer other"),))
         assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
         assert [taken.tenant for taken in taker.requests] == ["globex"]
         assert meters.counts["request grpc unauthenticated"] == 1
@@ -207,7 +207,7 @@ def test_grpc_tells_a_stranger_so_and_takes_nothing() -> None:
 def failure(outcome: Outcome, body: bytes = BODY, method: str = EXPORT) -> grpc.aio.AioRpcError:
     async def use(channel: Any, _taker: Taker, _meters: Meters) -> grpc.aio.AioRpcError:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await channel.unary_unary(method)(body, timeout=10)
+            await channel.unary_unary(method)(body, timeout=60)
         return caught.value
 
     return over_grpc(outcome, use)  # type: ignore[no-any-return]
@@ -242,7 +242,7 @@ def test_grpc_bounds_what_is_decompressed() -> None:
     async def use(channel: Any, taker: Taker, _meters: Meters) -> None:
         bomb = channel.unary_unary(EXPORT)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await bomb(bytes(10**7), timeout=10, compression=grpc.Compression.Gzip)
+            await bomb(bytes(10**7), timeout=60, compression=grpc.Compression.Gzip)
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert taker.requests == []
 
@@ -251,7 +251,7 @@ def test_grpc_bounds_what_is_decompressed() -> None:
 
 def test_grpc_tells_how_many_spans_were_refused() -> None:
     async def use(channel: Any, _taker: Taker, _meters: Meters) -> None:
-        answer = await channel.unary_unary(EXPORT)(BODY, timeout=10)
+        answer = await channel.unary_unary(EXPORT)(BODY, timeout=60)
         assert ExportTraceServiceResponse.FromString(answer).partial_success.rejected_spans == 3
 
     over_grpc(Accepted({"invalid_span_id": 1, "model_name_too_long": 2}), use)
@@ -260,7 +260,7 @@ def test_grpc_tells_how_many_spans_were_refused() -> None:
 def test_grpc_takes_logs_as_it_takes_traces() -> None:
     async def use(channel: Any, taker: Taker, meters: Meters) -> None:
         body = LOGS.SerializeToString()
-        answer = await channel.unary_unary(EXPORT_LOGS)(body, timeout=10)
+        answer = await channel.unary_unary(EXPORT_LOGS)(body, timeout=60)
         partial = ExportLogsServiceResponse.FromString(answer).partial_success
         assert partial.rejected_log_records == 1
         assert [taken.body for taken in taker.requests] == [Body(body, signal=Signal.LOGS)]
@@ -274,7 +274,7 @@ def test_grpc_takes_logs_as_it_takes_traces() -> None:
 def test_grpc_takes_and_ignores_metrics_and_knows_no_others() -> None:
     async def use(channel: Any, taker: Taker, _meters: Meters) -> None:
         method = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
-        assert await channel.unary_unary(method)(b"", timeout=10) == b""
+        assert await channel.unary_unary(method)(b"", timeout=60) == b""
         assert taker.requests == []
 
     over_grpc(Accepted(), use)

@@ -96,7 +96,7 @@ def test_what_the_journal_holds_reaches_the_store_and_the_mark_moves(bench: Benc
     bench.journal.append(batch(chat(), chat()))
     writer = bench.writer()
     bench.journal.append(batch(chat()))
-    assert writer.close(10)
+    assert writer.close(60)
     assert len(bench.store.rows) == 3
     assert bench.journal.pending_rows == 0
     assert bench.meters.counts == {"stored": 3}
@@ -105,9 +105,9 @@ def test_what_the_journal_holds_reaches_the_store_and_the_mark_moves(bench: Benc
 def test_a_second_delivery_is_a_duplicate_within_a_batch_and_across_batches(bench: Bench) -> None:
     span = chat()
     bench.journal.append(batch(span, span))
-    assert bench.writer().close(10)
+    assert bench.writer().close(60)
     bench.journal.append(batch(span))
-    assert bench.writer().close(10)
+    assert bench.writer().close(60)
     assert bench.meters.counts == {"stored": 1, "duplicate": 2}
 
 
@@ -116,7 +116,7 @@ def test_of_two_deliveries_the_first_stays(bench: Bench) -> None:
     second = replace(first, attributes={**first.attributes, "user.id": "second"})
     bench.journal.append(batch(first))
     bench.journal.append(batch(second))
-    assert bench.writer().close(10)
+    assert bench.writer().close(60)
     assert [row["user_id"] for row in bench.store.rows.values()] == ["first"]
 
 
@@ -125,8 +125,8 @@ def test_an_unavailable_store_is_tried_again_until_it_answers(bench: Bench) -> N
     bench.journal.append(batch(chat()))
     writer = bench.writer()
     with bench.store.changed:
-        assert bench.store.changed.wait_for(lambda: bench.store.rows, 10)
-    assert writer.close(10)
+        assert bench.store.changed.wait_for(lambda: bench.store.rows, 60)
+    assert writer.close(60)
     assert bench.meters.up == [False, False, True]
     assert bench.meters.counts == {"stored": 1}
 
@@ -139,7 +139,7 @@ def test_giving_up_on_a_store_that_stays_down_loses_nothing(bench: Bench) -> Non
     bench.store.failures = []
     bench.journal.close()
     bench.journal = bench.opened()
-    assert bench.writer().close(10)
+    assert bench.writer().close(60)
     assert len(bench.store.rows) == 1
 
 
@@ -147,7 +147,7 @@ def test_a_poison_row_is_put_aside_and_its_neighbours_are_stored(bench: Bench) -
     spans = [chat() for _ in range(9)]
     bench.store.poison = {spans[4].span_id}
     bench.journal.append(batch(*spans))
-    assert bench.writer().close(10)
+    assert bench.writer().close(60)
     assert len(bench.store.rows) == 8
     assert bench.meters.counts == {"stored": 8, "dead overflow": 1}
     letters = (bench.directory / "dead.jsonl").read_text().splitlines()
@@ -159,7 +159,7 @@ def test_a_crash_between_commit_and_mark_stores_nothing_twice(bench: Bench) -> N
     rows = batch(chat(), chat())
     bench.journal.append(rows)
     bench.store.insert(pa.Table.from_batches([rows]))  # committed, but the mark did not move
-    assert bench.writer().close(10)
+    assert bench.writer().close(60)
     assert bench.meters.counts == {"duplicate": 2}
 
 
@@ -172,7 +172,7 @@ def test_what_an_older_version_wrote_is_stored_with_the_columns_added_since(benc
     bench.journal.close()
     bench.journal = bench.opened()
     bench.journal.append(batch(chat()))
-    assert bench.writer().close(10)
+    assert bench.writer().close(60)
     assert [row["region"] for row in bench.store.rows.values()] == ["", ""]
     assert bench.meters.counts == {"stored": 2}
 
@@ -189,12 +189,12 @@ def test_lag_is_zero_when_the_ledger_is_level_and_grows_while_it_is_not(bench: B
     now_ns[0] = RECORDED_NS + 7 * 10**9
     assert writer.lag_seconds() == 7
     bench.store.failures = []
-    assert writer.close(15)
+    assert writer.close(60)
 
 
 def test_stored_frames_carry_the_money(bench: Bench) -> None:
     seen: list[Any] = []
     bench.meters.stored = seen.append  # type: ignore[assignment, method-assign]
     bench.journal.append(batch(chat()))
-    assert bench.writer().close(10)
+    assert bench.writer().close(60)
     assert seen[0].select("cost_class", "input_tokens").rows() == [("unpriced", 1_500)]

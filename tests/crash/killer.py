@@ -6,7 +6,6 @@ verdict is asked of the SQL listener, as a user would.
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,20 +20,12 @@ import clickhouse_connect
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from crash.faulted import Faults, order
 from crash.oracle import JUDGED_SQL, Oracle, Verdict
+from ports import free_port
 
 _HERE: Final = Path(__file__).parent
 _PATIENCE_S: Final = 60
 _LISTENERS: Final = ("otlp.grpc", "otlp.http", "web", "sql")
 _COUNTED: Final = ("stored", "duplicate", "not_a_call", "rejected", "dead")
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has now; a killed process must find its own again."""
-    with_sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [taken.getsockname()[1] for taken in with_sockets]
-    for taken in with_sockets:
-        taken.close()
-    return ports
 
 
 class Victim:
@@ -45,7 +36,7 @@ class Victim:
         self.log = directory / "collector.log"
         self.switches = directory / "switches"
         self.switches.mkdir(parents=True)
-        ports = [port + i for i in range(4)] if port else free_ports(4)
+        ports = [port + i for i in range(4)] if port else [free_port() for _ in range(4)]
         self.address = {
             key: f"127.0.0.1:{number}" for key, number in zip(_LISTENERS, ports, strict=True)
         }
@@ -97,7 +88,9 @@ class Victim:
 
     def get(self, path: str) -> str | None:
         try:
-            with urllib.request.urlopen(f"http://{self.address['web']}{path}", timeout=10) as got:
+            with urllib.request.urlopen(
+                f"http://{self.address['web']}{path}", timeout=_PATIENCE_S
+            ) as got:
                 return str(got.read().decode())
         except (OSError, HTTPException):  # not yet, or it died while it answered
             return None
@@ -160,7 +153,7 @@ class Victim:
         assert self._zygote.stdin is not None
         assert self._zygote.stdout is not None
         self._zygote.stdin.close()
-        self._zygote.wait(10)
+        self._zygote.wait(_PATIENCE_S)
         self._zygote.stdout.close()
 
     def __enter__(self) -> Self:

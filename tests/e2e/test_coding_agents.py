@@ -71,10 +71,7 @@ def test_a_record_is_one_call_however_often_and_in_which_encoding_it_comes(
     # The span in which the record was written is a call of its own: it keeps its key.
     collector.post(request([span]).SerializeToString())
     collector.wait_calls(2)
-    for _ in range(100):
-        if collector.metric("spanledger_items_duplicate_total") == 3:
-            break
-        collector.sleep(0.05)
+    collector.wait(lambda: collector.metric("spanledger_items_duplicate_total") == 3)
     assert collector.rows("SELECT count(), uniqExact(span_id) FROM calls") == [(2, 2)]
     assert conserved(collector)
 

@@ -111,7 +111,7 @@ def test_metrics_satisfy_promtool_and_parse_as_openmetrics(
     collector.wait_calls(2)
     text = collector.get("web", "/metrics")[1]
     checked = subprocess.run(
-        ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=30
+        ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=60
     )
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
     accept = {"accept": "application/openmetrics-text; version=1.0.0"}
@@ -129,10 +129,10 @@ def test_sql_is_answered_to_curl_and_to_clickhouse_connect(
     base = f"http://{collector.addresses['SQL']}/"
     query = "?query=SELECT+model,sum(cost_usd)+FROM+calls+GROUP+BY+model+FORMAT+JSON"
     answer = subprocess.run(
-        ["curl", "-s", base + query], capture_output=True, text=True, timeout=10
+        ["curl", "-s", base + query], capture_output=True, text=True, timeout=60
     )
     assert '"model": "gpt-4o"' in answer.stdout
-    with urllib.request.urlopen(base, b"SELECT count() FROM calls", timeout=10) as posted:
+    with urllib.request.urlopen(base, b"SELECT count() FROM calls", timeout=60) as posted:
         assert posted.read() == b"1\n"
     host, port = collector.addresses["SQL"].split(":")
     client = clickhouse_connect.get_client(host=host, port=int(port))
@@ -184,7 +184,7 @@ def test_a_signal_drains_and_ends_with_success(
 
 
 def refusal(collector: Collector) -> str:
-    assert collector.process.wait(20) == 2
+    assert collector.process.wait(60) == 2
     text = collector.log.read_text()
     assert "Traceback" not in text
     assert len(text.strip().splitlines()) == 1
@@ -203,7 +203,7 @@ def test_a_taken_port_is_one_clear_sentence(serve: Callable[..., Collector]) -> 
 def test_a_directory_with_an_owner_is_one_clear_sentence(serve: Callable[..., Collector]) -> None:
     first = serve().wait_ready()
     second = serve()
-    assert second.process.wait(20) == 2
+    assert second.process.wait(60) == 2
     assert str(first.process.pid) in second.log.read_text()
     assert "Traceback" not in second.log.read_text()
 

@@ -1,6 +1,5 @@
 """Collectors whose ledger is on a server: away at start, cut off midway, shared by two."""
 
-import socket
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 from clickhouse_server import running
 from collector import Collector
 from otlp_requests import chat, request
+from ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -31,11 +31,6 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Collector]]:
 def totals(collector: Collector) -> tuple[int, Decimal]:
     ((calls, cost),) = collector.rows("SELECT count(), sum(cost_usd) FROM calls")
     return calls, cost
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 def body(count: int = 1) -> bytes:
@@ -73,10 +68,6 @@ def test_an_insert_whose_answer_is_lost_is_stored_and_counted_once(
         collector.wait_calls(5)
         assert collector.post(body(1))[0] == 200
         collector.wait_calls(6)
-        for _ in range(100):
-            if collector.metric("spanledger_items_pending") == 0:
-                break
-            collector.sleep(0.05)
         assert totals(collector) == (6, 6 * COST)
         received = collector.metric("spanledger_items_received_total")
         stored = collector.metric("spanledger_items_stored_total")
@@ -104,10 +95,5 @@ def test_two_collectors_on_one_server_each_sent_every_span_and_one_killed(
         second.wait_ready()
         for collector in (first, second):
             collector.wait_calls(36)
-            for _ in range(200):
-                if collector.metric("spanledger_items_pending") == 0:
-                    break
-                collector.sleep(0.05)
-            assert collector.metric("spanledger_items_pending") == 0
         assert totals(first) == totals(second) == (36, 36 * COST)
         assert [collector.stop() for collector in (first, second)] == [0, 0]

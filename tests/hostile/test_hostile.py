@@ -35,24 +35,21 @@ class Target:
         url = f"http://{self.collector.addresses['OTLP/HTTP']}/v1/traces"
         sent = urllib.request.Request(url, body, {"content-type": content_type, **headers})
         try:
-            with urllib.request.urlopen(sent, timeout=30) as answer:  # noqa: S310 - loopback
+            with urllib.request.urlopen(sent, timeout=60) as answer:  # noqa: S310 - loopback
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
 
     def grpc(self, body: bytes) -> grpc.StatusCode:
         try:
-            self.export(body, timeout=30)
+            self.export(body, timeout=60)
         except grpc.RpcError as error:
             return error.code()
         return grpc.StatusCode.OK
 
     def rows(self) -> int:
         """Calls in the ledger, once nothing is pending."""
-        for _ in range(600):
-            if self.collector.metric("spanledger_items_pending") == 0:
-                break
-            self.collector.sleep(0.02)
+        self.collector.wait(lambda: self.collector.metric("spanledger_items_pending") == 0)
         return int(self.collector.rows("SELECT count() FROM calls")[0][0])
 
     def resident_bytes(self) -> int:

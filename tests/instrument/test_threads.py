@@ -40,7 +40,7 @@ def test_a_thread_keeps_its_block_after_the_starter_left_it() -> None:
     left, seen = threading.Event(), []
 
     def run() -> None:
-        left.wait(10)
+        left.wait(60)
         seen.append(current())
 
     thread = threading.Thread(target=run)

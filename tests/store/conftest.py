@@ -33,11 +33,6 @@ def bounds() -> Bounds:
 
 
 @pytest.fixture(scope="module")
-def one_lane() -> Bounds:
-    return Bounds(query_seconds_max=1, concurrent_queries_max=1)
-
-
-@pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """A ledger of three calls; not beside ``store``: the engine has one path at a time."""
     opened = Store.open_embedded(tmp_path_factory.mktemp("store") / "ledger")

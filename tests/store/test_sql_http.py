@@ -11,11 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from engine import entries, entry
+from sql_listener import Bounds
 from starlette.testclient import TestClient
 
 from spanledger.store.client import Store
 from spanledger.store.sql_http import create_app
-from spanledger.store.sql_pool import FORMATS, Bounds
+from spanledger.store.sql_pool import FORMATS
 
 
 @pytest.fixture(scope="module")
@@ -24,18 +25,33 @@ def http(ledger: Store, bounds: Bounds) -> Iterator[TestClient]:
         yield client
 
 
-HEAVY = "SELECT count() FROM numbers(1000000000000)"
+# Nothing but a stop ends it.
+ENDLESS = "SELECT count() FROM numbers(1000000000000000)"
+ITS_OWN = f"WHERE startsWith(query, '{ENDLESS}')"
+PATIENT = Bounds(query_seconds_max=3_600, concurrent_queries_max=1)
 
 
-def wait_until_it_runs(ledger: Store) -> None:
-    """Wait until the engine is at work on ``HEAVY``."""
-    probe = ledger.open_session({}, "probe")
-    running = "SELECT count() FROM system.processes WHERE query LIKE '%numbers(1000000000000)%'"
-    for _ in range(1_000):
-        # The question finds itself.
-        if int(str(probe.run(lambda client: client.command(running)))) > 1:
-            return
-    raise AssertionError("the query never ran")
+class Endless:
+    """A query that runs, on a thread of its own, until ``stop``."""
+
+    def __init__(self, http: TestClient, ledger: Store) -> None:
+        self._probe = ledger.open_session({}, "probe")
+        self._thread = threading.Thread(target=lambda: ask(http, ENDLESS))
+        self._thread.start()
+        while not self.running():
+            assert self._thread.is_alive()
+
+    def running(self) -> bool:
+        return self._command(f"SELECT count() FROM system.processes {ITS_OWN}") > 0  # noqa: S608 - a constant
+
+    def stop(self) -> None:
+        while self._thread.is_alive():
+            self._command(f"KILL QUERY {ITS_OWN}")
+            self._thread.join(0.1)
+
+    def _command(self, sql: str) -> int:
+        told = self._probe.run(lambda client: client.command(sql))
+        return told if isinstance(told, int) else 0
 
 
 def ask(http: TestClient, sql: str, **more: Any) -> Any:
@@ -224,38 +240,29 @@ def test_settings_sessions_and_users_of_a_client_change_nothing(http: TestClient
     assert ask(http, "DROP TABLE entries", **more).status_code == 403
 
 
-def test_when_there_is_no_room_the_answer_is_try_again(ledger: Store, one_lane: Bounds) -> None:
-    with TestClient(create_app(ledger, one_lane)) as http:
+def test_when_there_is_no_room_the_answer_is_try_again(ledger: Store) -> None:
+    with TestClient(create_app(ledger, PATIENT)) as http:
+        endless = Endless(http, ledger)
         answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-        def put(sql: str) -> threading.Thread:
-            thread = threading.Thread(target=lambda: answers.put(ask(http, sql)))
+        waiting = [
+            threading.Thread(target=lambda: answers.put(ask(http, "SELECT 1"))) for _ in range(19)
+        ]
+        for thread in waiting:
             thread.start()
-            return thread
-
-        threads = [put(HEAVY)]
-        wait_until_it_runs(ledger)
-        threads += [put("SELECT 1") for _ in range(19)]
         # Sixteen may wait for the lane. The rest are told at once.
         refused = [answers.get() for _ in range(3)]
         assert [answer.status_code for answer in refused] == [503] * 3
         assert all("TOO_MANY_SIMULTANEOUS_QUERIES" in answer.text for answer in refused)
         assert all(answer.headers["retry-after"] == "1" for answer in refused)
-        for thread in threads:
+        endless.stop()
+        for thread in waiting:
             thread.join()
-        assert sorted(answers.get().status_code for _ in range(17))[:16] == [200] * 16
+        assert [answers.get().status_code for _ in range(16)] == [200] * 16
 
 
-def test_ingestion_goes_on_while_a_heavy_query_runs(ledger: Store, bounds: Bounds) -> None:
-    with TestClient(create_app(ledger, bounds)) as http:
-        done = threading.Event()
-
-        def slow() -> None:
-            ask(http, HEAVY)
-            done.set()
-
-        thread = threading.Thread(target=slow)
-        thread.start()
+def test_ingestion_goes_on_while_a_heavy_query_runs(ledger: Store) -> None:
+    with TestClient(create_app(ledger, PATIENT)) as http:
+        endless = Endless(http, ledger)
         ledger.insert(entries(entry(1)))  # a twin: the calls stay the same
-        assert not done.is_set()
-        thread.join()
+        assert endless.running()
+        endless.stop()
