@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Exact versions: pyproject.toml says what may work, constraints.txt what was tested.
 INSTALLED := $(VENV)/.installed
+# A process for each core, as many as four: a collector and an engine beside it take 1 GiB. A file's
+# tests stay together, because they share a collector. One process: make test PYTEST=.venv/bin/pytest
+PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo demo-once test lint types fast slow differential chaos bench \
@@ -32,7 +35,7 @@ demo-once: $(INSTALLED) ## the same, compare with the provider's own record to t
 test: $(INSTALLED) ## lint, types and every test; installs the Debian packages it needs when root
 	@deploy/install-test-packages.sh
 	@$(MAKE) --no-print-directory lint types
-	@$(BIN)/pytest
+	@$(PYTEST)
 
 lint: $(INSTALLED) ## ruff
 	@$(BIN)/ruff check .
@@ -42,10 +45,10 @@ types: $(INSTALLED) ## mypy, strict
 	@$(BIN)/mypy
 
 fast: $(INSTALLED) ## the tests that need no server
-	@$(BIN)/pytest -m 'not slow'
+	@$(PYTEST) -m 'not slow'
 
 slow: $(INSTALLED) ## the tests with real servers
-	@$(BIN)/pytest -m slow
+	@$(PYTEST) -m slow
 
 differential: $(INSTALLED) ## every model of genai-prices against genai-prices itself, 120,000 calls
 	@PYTHONPATH=src:tests:tests/ledger $(BIN)/python tests/ledger/differential.py
