@@ -78,6 +78,10 @@ def protobuf() -> Iterator[Case]:
         own = request([span]).resource_spans[0].scope_spans[0].spans[0].SerializeToString()
     yield Case("a million empty spans", field(1, field(2, b"\x12\0" * MIB)), 400)
     yield Case("a million empty attributes", _inside(b"\x4a\0" * MIB), 400)
+    empty = field(1, b"gen_ai.response.finish_reasons") + field(2, field(5, b"\x0a\0" * MIB))
+    yield Case("an array of a million empty texts", _inside(own + field(9, empty)), 400)
+    quotes = {**chat().attributes, "gen_ai.response.finish_reasons": ['"' * 3 * MIB]}
+    yield Case("an array of 3 MiB of quotes", spans(Span(quotes)), rows=1)
     yield Case("unknown fields of 3 MiB", spans(chat()) + field(99, bytes(3 * MIB)), rows=1)
     yield Case("wrong wire types", b"\x08\x01\x10\x02")
     yield Case("a name twice", _inside(own + field(5, b"other name")), rows=1)

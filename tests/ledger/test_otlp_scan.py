@@ -121,3 +121,15 @@ def test_a_json_object_of_many_members_is_refused() -> None:
 def test_deep_json_is_refused() -> None:
     assert f"more than {JSON_DEPTH_MAX} deep" in refusal(b"[" * 200, is_json=True)
     assert "empty" in refusal(b'{"x":' + b"[" * 100_000, is_json=True)
+
+
+@pytest.mark.parametrize("of_resource", [False, True])
+def test_a_million_empty_elements_of_arrays_are_refused(of_resource: bool) -> None:
+    array = field(9 if not of_resource else 1, field(2, field(5, b"\x0a\0" * MIB)))
+    told = refusal(field(1, field(1, array) if of_resource else field(2, field(2, array))))
+    assert "most elements of arrays are empty" in told
+
+
+def test_an_array_of_many_small_numbers_or_letters_is_honest() -> None:
+    for values in ([7] * 200_000, ["a"] * 200_000, ["\n"] * 200_000):
+        assert items(body(request([Span({"tokens": values})])), items_max=10_000) == 1

@@ -38,6 +38,8 @@ CUSTOM_KEY_BYTES_MAX: Final = 128
 # The shortest complete attribute has 9 bytes, {"key":"a","value":{"boolValue":true}} four values in
 # 37. A request with less than this for each is padding, and each costs 60 to 150 bytes of memory.
 BYTES_PER_VALUE_MIN: Final = 8
+# The shortest element of an array has 4 bytes, a small number; an empty one 2, and 50 in memory.
+BYTES_PER_ELEMENT_MIN: Final = 4
 VALUES_FREE: Final = 512  # a small request harms nobody, whatever its proportions
 # The way down to an element of an array in an attribute takes 12; whatever lies deeper is unknown.
 JSON_DEPTH_MAX: Final = 64

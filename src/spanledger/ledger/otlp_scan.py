@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from spanledger.ledger.limits import (
+    BYTES_PER_ELEMENT_MIN,
     BYTES_PER_VALUE_MIN,
     JSON_DEPTH_MAX,
     JSON_MEMBERS_MAX,
@@ -38,6 +39,8 @@ _TO_ATTRIBUTES: Final = {
     Signal.TRACES: (*_TO_ITEMS, _tag(9)),
     Signal.LOGS: (*_TO_ITEMS, _tag(6)),
 }
+# From an attribute to the elements of its value, where that is an array.
+_TO_ELEMENTS: Final = (_tag(2), _tag(5), _tag(1))
 
 
 def items(body: Body, *, items_max: int) -> int:
@@ -76,6 +79,11 @@ def _protobuf(data: bytes, signal: Signal, items_max: int) -> int:
             _messages(data, path, values_max) > values_max
         ):
             raise _empty("attributes")
+    elements_max = VALUES_FREE + len(data) // BYTES_PER_ELEMENT_MIN
+    if _look_alikes(data, _TO_ELEMENTS[-1]) > elements_max:
+        for path in (_TO_ATTRIBUTES[signal], _TO_RESOURCE_ATTRIBUTES):
+            if _messages(data, (*path, *_TO_ELEMENTS), elements_max) > elements_max:
+                raise _empty("elements of arrays")
     return count
 
 
@@ -96,7 +104,8 @@ def _messages(  # noqa: C901 - a call for each field would double what it costs
     ends = [len(data)]
     position = 0
     try:
-        for _ in range(2 * _values_max(data)):  # complete fields of these messages are longer
+        # Complete fields of these messages are longer.
+        for _ in range(2 * max(most, _values_max(data))):
             while position >= ends[-1]:
                 ends.pop()
             tag, position = data[position], position + 1

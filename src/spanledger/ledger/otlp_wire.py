@@ -158,9 +158,10 @@ def array_text(encoded: pa.Array) -> pa.Array:
 
 
 def _json_array(lists: pa.Array, strings: pa.Array) -> pa.Array:
-    escaped = pc.replace_substring_regex(
-        strings.fill_null(b"").cast(pa.binary()), pattern=r'(["\\])', replacement=r"\\\1"
-    )
+    escaped = strings.fill_null(b"").cast(pa.binary())
+    # One after the other: a regular expression for both takes six times as long.
+    for special in ("\\", '"'):
+        escaped = pc.replace_substring(escaped, pattern=special, replacement=f"\\{special}")
     lengths = pc.list_value_length(lists).fill_null(0)
     joined = pc.binary_join(_listed(lengths, escaped), b'","')
     rendered = pc.binary_join_element_wise(b'["', joined, b'"]', b"")
