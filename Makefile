@@ -53,7 +53,7 @@ slow: $(INSTALLED) ## the tests with real servers
 differential: $(INSTALLED) ## every model of genai-prices against genai-prices itself, 120,000 calls
 	@PYTHONPATH=src:tests:tests/ledger $(BIN)/python tests/ledger/differential.py
 
-chaos: $(INSTALLED) ## kill -9 at every named point and at random, for hours: ARGS='--seed 7 --minutes 30'
+chaos: $(INSTALLED) ## the promises under fire: ARGS='kills --minutes 30' or another level, ARGS=--help
 	@$(BIN)/python tests/crash/chaos.py $(ARGS)
 
 bench: $(INSTALLED) ## the figures of the README

@@ -1,8 +1,9 @@
 """``make chaos``: the promises under fire, for as long as you like.
 
-Promises: every block of kills has a seed that is printed and repeats its decisions; what a run has
-done is kept in a file, and the same command goes on from there. The exit code is 0 only if every
-verdict is clean. Never claims more than was run: the bound is of the kills that happened.
+Promises: everything has a seed that is printed and repeats its decisions. What a run of kills has
+done is kept in a file, and the same command goes on from there; another level runs once for each
+seed and leaves its files only if it found something. The exit code is 0 only if every verdict is
+clean. Never claims more than was run: the bound is of the kills that happened.
 """
 
 import argparse
@@ -19,13 +20,36 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' helpers, as pyt
 
 from crash import kills
 from crash.faulted import POINTS
+from crash.levels import LEVELS
 
 _BLOCK: Final = 10  # kills on one directory before its ledger is judged
 
 
 def main() -> int:
-    """Run what is asked for and not yet done."""
+    """Run what is asked for."""
     options = _options()
+    return _kills(options) if options.level == "kills" else _level(options)
+
+
+def _level(options: argparse.Namespace) -> int:
+    clean = True
+    for seed in range(options.seed, options.seed + options.seeds):
+        for name, prove in LEVELS[options.level].proofs.items():
+            print(f"{options.level}: {name}, seed {seed} ...", flush=True)
+            directory = Path(tempfile.mkdtemp(prefix=f"spanledger-{options.level}-"))
+            started = time.monotonic()
+            outcome = prove(directory, seed, options.port)
+            print(f"  {outcome}\n  {time.monotonic() - started:.0f} s", flush=True)
+            if outcome.clean:
+                shutil.rmtree(directory)
+            else:
+                clean = False
+                print(f"  its files stay in {directory}")
+    return 0 if clean else 1
+
+
+def _kills(options: argparse.Namespace) -> int:
+    """Run the kills that are asked for and not yet done."""
     state = options.state or Path(tempfile.gettempdir()) / f"spanledger-chaos-{options.seed}.jsonl"
     done = [json.loads(line) for line in state.read_text().splitlines()] if state.exists() else []
     stop = time.monotonic() + options.minutes * 60
@@ -46,14 +70,22 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seed", type=int, default=1, help="of the first block [1]")
-    parser.add_argument("--kills", type=int, default=300, help="kills at random instants [300]")
-    parser.add_argument("--points", type=int, default=50, help="kills at each named point [50]")
-    parser.add_argument("--minutes", type=float, default=120, help="begin no block later [120]")
-    parser.add_argument("--only", metavar="NAME", help=f"random, or one of {', '.join(POINTS)}")
+    levels = "\n".join(f"  {name:<8} {level.about}" for name, level in LEVELS.items())
+    parser = argparse.ArgumentParser(
+        description=f"{(__doc__ or '').partition(chr(10))[0]}\n\nlevels:\n"
+        f"  kills    kill -9 at every named point and at random instants, under load\n{levels}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("level", nargs="?", default="kills", choices=["kills", *LEVELS])
+    parser.add_argument("--seed", type=int, default=1, help="of the first block or run [1]")
     parser.add_argument("--port", type=int, default=0, help="first of four ports [any]")
-    parser.add_argument("--state", type=Path, help="file of results, to resume from")
+    parser.add_argument("--seeds", type=int, default=1, help="runs of a level but kills [1]")
+    of_kills = parser.add_argument_group("of the level kills")
+    of_kills.add_argument("--kills", type=int, default=300, help="kills at random instants [300]")
+    of_kills.add_argument("--points", type=int, default=50, help="kills at each named point [50]")
+    of_kills.add_argument("--minutes", type=float, default=120, help="begin no block later [120]")
+    of_kills.add_argument("--only", metavar="NAME", help=f"random, or one of {', '.join(POINTS)}")
+    of_kills.add_argument("--state", type=Path, help="file of results, to resume from")
     return parser.parse_args()
 
 

@@ -8,26 +8,16 @@ before it is told to stop.
 import random
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections import deque
 from dataclasses import dataclass, field
-from http.client import HTTPException
-from typing import Any, Final, Self, cast
+from pathlib import Path
+from typing import Final, Self
 
-import grpc
 from crash.oracle import Oracle
+from crash.wires import DEADLINE_S, GrpcWire, HttpWire, Wire
 from otlp_requests import Span, request
 
-_METHOD: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-_DEADLINE_S: Final = 10
 _AGAIN_S: Final = 0.02
-# Refused, cut off, or too late: what became of the spans is not known, so they are sent again.
-_UNKNOWN: Final = {
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-}
 _KEPT: Final = 64
 
 
@@ -41,9 +31,12 @@ class Load:
     senders: int = 4
     spans_max: int = 16
     pause_s: float = 0.0
+    ca: Path | None = None  # of the listeners' certificate
+    requests_a_connection: int = 0  # then another connection is made; 0: never
     answers_s: list[float] = field(default_factory=list)  # how long acknowledgements took
     failures: list[BaseException] = field(default_factory=list)
     refusals_s: list[float] = field(default_factory=list)  # and answers to try again
+    unanswered_s: list[float] = field(default_factory=list)  # refused or cut off connections
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
@@ -60,7 +53,7 @@ class Load:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(_DEADLINE_S * 2)
+            thread.join(DEADLINE_S * 2)
         # A sender that died in silence would make every verdict look better than it is.
         assert not self.failures, self.failures
 
@@ -72,9 +65,12 @@ class Load:
 
     def _deliver(self, number: int) -> None:
         dice = random.Random(self.oracle.seed * 1_000 + number)  # noqa: S311 - no secret
-        wire: _Grpc | _Http = (_Grpc if number % 2 else _Http)(
-            self.grpc_address if number % 2 else self.http_address
+        wire: Wire = (
+            GrpcWire(self.grpc_address, self.ca)
+            if number % 2
+            else HttpWire(self.http_address, self.ca)
         )
+        requests = 0
         unacknowledged: list[Span] = []
         delivered: deque[Span] = deque(maxlen=_KEPT)
         while not self._stop.is_set():
@@ -83,10 +79,14 @@ class Load:
             unacknowledged += fresh
             dice.shuffle(unacknowledged)
             batch = unacknowledged[: self.spans_max * 2] + again
+            requests += 1
+            if self.requests_a_connection and requests % self.requests_a_connection == 0:
+                wire.close()
             started = time.monotonic()
             taken = wire.export(request(batch).SerializeToString())
             elapsed = time.monotonic() - started
             if taken is None:
+                self.unanswered_s.append(elapsed)
                 self._stop.wait(_AGAIN_S)
             elif not taken:
                 self.refusals_s.append(elapsed)
@@ -99,47 +99,3 @@ class Load:
                 if self.pause_s:
                     self._stop.wait(self.pause_s)
         wire.close()
-
-
-class _Grpc:
-    def __init__(self, address: str) -> None:
-        # Quick to come back: a channel's own pauses grow to minutes.
-        options = [("grpc.min_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 100)]
-        options += [("grpc.initial_reconnect_backoff_ms", 50)]
-        self._channel = grpc.insecure_channel(address, options=options)
-        self._call: Any = self._channel.unary_unary(_METHOD)
-
-    def export(self, body: bytes) -> bool | None:
-        """True when acknowledged, False when asked to try again, None when nobody answered."""
-        try:
-            self._call(body, timeout=_DEADLINE_S)
-        except grpc.RpcError as error:
-            if error.code() not in _UNKNOWN:
-                raise
-            trailers = dict(cast("Any", error).trailing_metadata() or ())
-            return False if "google.rpc.retryinfo-bin" in trailers else None
-        return True
-
-    def close(self) -> None:
-        self._channel.close()
-
-
-class _Http:
-    def __init__(self, address: str) -> None:
-        self._url = f"http://{address}/v1/traces"
-
-    def export(self, body: bytes) -> bool | None:
-        asked = urllib.request.Request(self._url, body, {"content-type": "application/x-protobuf"})  # noqa: S310 - loopback
-        try:
-            with urllib.request.urlopen(asked, timeout=_DEADLINE_S) as answer:  # noqa: S310 - same
-                answer.read()
-        except urllib.error.HTTPError as error:
-            if error.code != 503:
-                raise
-            return False
-        except (OSError, HTTPException):  # nobody listens, or the answer was cut
-            return None
-        return True
-
-    def close(self) -> None:
-        """Nothing is kept open."""

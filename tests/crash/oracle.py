@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from genai_prices import Usage, calc_price
 from otlp_requests import Span, chat
@@ -47,6 +47,38 @@ class Verdict:
         return not (self.lost or self.duplicate or self.phantom or self.money_error_usd)
 
 
+class Use(NamedTuple):
+    """What one call used."""
+
+    model: str
+    input_tokens: int
+    output_tokens: int
+
+    @property
+    def cost_usd(self) -> Decimal:
+        return cost_usd(*self)
+
+    def span(self) -> Span:
+        return chat(*self)
+
+
+class Total(NamedTuple):
+    """The calls of one model on one side of the month's end."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: Decimal = Decimal(0)
+
+    def plus(self, use: Use) -> "Total":
+        return Total(
+            self.calls + 1,
+            self.input_tokens + use.input_tokens,
+            self.output_tokens + use.output_tokens,
+            self.cost_usd + use.cost_usd,
+        )
+
+
 @dataclass
 class Oracle:
     """The ledger as it must come out. Any thread may draw spans and mark them."""
@@ -54,6 +86,7 @@ class Oracle:
     seed: int
     cost_of: dict[str, Decimal] = field(default_factory=dict)  # by span id in hex
     acknowledged: set[str] = field(default_factory=set)
+    totals: dict[tuple[int, str], Total] = field(default_factory=dict)  # by month, model
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)  # noqa: S311 - no secret
@@ -67,19 +100,40 @@ class Oracle:
 
     def _draw(self) -> Span:
         dice = self._random
-        model = dice.choice(_MODELS)
-        # A few hundred distinct calls: the price function takes 0.2 ms each.
-        input_tokens, output_tokens = dice.choice((7, 123, 8_191)), dice.randrange(0, 200)
-        span = chat(model, input_tokens, output_tokens)
+        use = self._use()
+        span = use.span()
         span.trace_id = dice.randbytes(16)
         span.span_id = next(self._serial).to_bytes(8, "big")
         span.start_ns = _MONTH_END_NS + dice.randint(-_SPREAD_NS, _SPREAD_NS)
-        self.cost_of[span.span_id.hex()] = cost_usd(model, input_tokens, output_tokens)
+        self._write(span.span_id.hex(), span.start_ns, use)
         return span
 
-    def acknowledge(self, spans: Iterable[Span]) -> None:
+    def use(self) -> Use:
+        """Draw what a call uses that somebody else makes a span of; ``write`` it down."""
         with self._lock:
-            self.acknowledged.update(span.span_id.hex() for span in spans)
+            return self._use()
+
+    def _use(self) -> Use:
+        # A few hundred distinct calls: the price function takes 0.2 ms each.
+        dice = self._random
+        return Use(dice.choice(_MODELS), dice.choice((7, 123, 8_191)), dice.randrange(0, 200))
+
+    def write(self, span_id: str, start_ns: int, use: Use) -> None:
+        """Write down what a span has to cost, before it is sent."""
+        with self._lock:
+            self._write(span_id, start_ns, use)
+
+    def _write(self, span_id: str, start_ns: int, use: Use) -> None:
+        self.cost_of[span_id] = use.cost_usd
+        kind = (10 if start_ns < _MONTH_END_NS else 11, use.model)
+        self.totals[kind] = self.totals.get(kind, Total()).plus(use)
+
+    def acknowledge(self, spans: Iterable[Span]) -> None:
+        self.acknowledge_ids(span.span_id.hex() for span in spans)
+
+    def acknowledge_ids(self, span_ids: Iterable[str]) -> None:
+        with self._lock:
+            self.acknowledged.update(span_ids)
 
     def judge(self, rows: Sequence[Sequence[Any]]) -> Verdict:
         """Compare with rows of (span id, rows, sum of cost), as the view ``calls`` has them."""
@@ -100,6 +154,12 @@ class Oracle:
             )
 
 
+# Only where all that was drawn was acknowledged, and none of it by somebody else's clock.
+TOTALS_SQL: Final = """
+SELECT toMonth(start_time) AS month, model,
+    count(), sum(input_tokens), sum(output_tokens), sum(cost_usd)
+FROM calls GROUP BY month, model
+"""
 JUDGED_SQL: Final = (
     "SELECT span_id, count(), sum(ifNull(cost_usd, 0)) FROM calls GROUP BY span_id LIMIT 1000000"
 )

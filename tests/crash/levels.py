@@ -1,0 +1,32 @@
+"""The levels of ``make chaos`` beside kills: what each proves, at its full size.
+
+Promises: a level is a row of proofs, each of a directory, a seed and the first of its ports; a
+proof answers with an ``Outcome`` and leaves no process behind. Their short forms, by arguments, are
+in the suite.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from crash import volume
+from crash.outcome import Outcome
+
+Prove = Callable[[Path, int, int], Outcome]
+
+
+@dataclass(frozen=True)
+class Level:
+    """What it is about, in a line of the help, and its proofs by name."""
+
+    about: str
+    proofs: Mapping[str, Prove]
+
+
+LEVELS: Final[Mapping[str, Level]] = {
+    "volume": Level(
+        "1,000,000 deliveries of 200,000 spans, re-batched and re-ordered, over restarts",
+        {"over gRPC and HTTP": volume.deliver},
+    ),
+}
