@@ -7,10 +7,11 @@ in the suite.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from crash import volume
+from crash import sdk, volume
 from crash.outcome import Outcome
 
 Prove = Callable[[Path, int, int], Outcome]
@@ -28,5 +29,15 @@ LEVELS: Final[Mapping[str, Level]] = {
     "volume": Level(
         "1,000,000 deliveries of 200,000 spans, re-batched and re-ordered, over restarts",
         {"over gRPC and HTTP": volume.deliver},
+    ),
+    "sdk": Level(
+        "the standard OpenTelemetry SDK while nobody listens for 5 s, three times",
+        {
+            "connections refused": sdk.outage,
+            "the collector killed": partial(sdk.outage, killed=True),
+            "killed, the SDK with its defaults, 3 s": partial(
+                sdk.outage, killed=True, away_s=3.0, exporter_s=sdk.EXPORTER_S_DEFAULT
+            ),
+        },
     ),
 }

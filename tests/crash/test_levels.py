@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from crash import volume
+from crash import sdk, volume
 from crash.levels import LEVELS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "proofs.md"
@@ -20,3 +20,12 @@ def test_spans_delivered_again_and_again_in_other_company_are_counted_once(tmp_p
     )
     assert outcome.clean, outcome
     assert outcome.verdict.acknowledged == 1_000
+
+
+@pytest.mark.slow
+def test_the_standard_sdk_loses_nothing_when_the_collector_is_killed_and_away_for_a_while(
+    tmp_path: Path,
+) -> None:
+    # More time than the SDK gives by default: this machine may be busy with other things.
+    outcome = sdk.outage(tmp_path, 1, killed=True, times=1, away_s=0.2, around_s=0.2, exporter_s=60)
+    assert outcome.clean, outcome
