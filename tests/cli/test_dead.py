@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from spanledger import config as configuration
 from spanledger.cli.app import app
-from spanledger.collector.service import dead_letters, open_journal
+from spanledger.collector.opening import dead_letters, open_journal
 
 
 def run(data_dir: Path, *arguments: str) -> tuple[int, str, str]:

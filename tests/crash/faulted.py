@@ -57,6 +57,7 @@ class Faults:
     segment_bytes_max: int = 40_000  # so that rotation is frequent
     bytes_max: int | None = None
     switches: str = ""
+    config: str = ""  # file of the configuration, read anew at SIGHUP
 
     def on(self, name: str) -> bool:
         return bool(self.switches) and Path(self.switches, name).exists()
@@ -179,8 +180,10 @@ class _Client:
         return getattr(self._client, name)
 
 
-def service(config: configuration.Config, faults: Faults) -> Service:
-    """Wire a collector with the faults inside."""
+def service(
+    config: configuration.Config, faults: Faults, load: Callable[[], configuration.Config]
+) -> Service:
+    """Wire a collector with the faults inside; a store on a server has its faults elsewhere."""
     killer = Killer(faults)
 
     class KilledJournal(Journal):
@@ -205,17 +208,25 @@ def service(config: configuration.Config, faults: Faults) -> Service:
         FaultyStore.killer = killer
         return FaultyStore(cast("Connect", connect))
 
-    return Service(config, open_store=open_store, open_journal=open_journal)
+    return Service(
+        config,
+        load,
+        open_store=open_store if config.store.dsn is None else None,
+        open_journal=open_journal,
+    )
 
 
 def run(faults: Faults, data_dir: str, options: Sequence[str]) -> int:
     """Run a collector until it ends or is killed."""
     import asyncio  # noqa: PLC0415 - after the fork
 
-    loaded = configuration.load(None, [f"data_dir='{data_dir}'", *options], environ={})
+    def load() -> configuration.Config:
+        file = Path(faults.config) if faults.config else None
+        return configuration.load(file, [f"data_dir='{data_dir}'", *options], environ={})
+
     logs.set_up("info", "text")
     try:
-        return asyncio.run(service(loaded, faults).run())
+        return asyncio.run(service(load(), faults, load).run())
     except SpanledgerError as error:
         sys.stderr.write(f"spanledger: {error}\n")
         return error.exit_code

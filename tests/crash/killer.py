@@ -74,6 +74,12 @@ class Victim:
         with suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
+    def reload(self, told: str = "the configuration was read anew") -> None:
+        """Have the configuration read anew, and wait until the log says what came of it."""
+        before = self.log.read_text().count(told)
+        self.signal(signal.SIGHUP)
+        assert until(lambda: self.log.read_text().count(told) > before, _PATIENCE_S), told
+
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
         assert self.wait_dead()

@@ -10,7 +10,7 @@ import typer
 
 from spanledger.collector.dead_letters import Letter
 from spanledger.collector.journal import JournalBroken, JournalFull
-from spanledger.collector.service import dead_letters, open_journal
+from spanledger.collector.opening import dead_letters, open_journal
 from spanledger.config import Config
 from spanledger.errors import SpanledgerError
 

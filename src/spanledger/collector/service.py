@@ -24,10 +24,10 @@ from spanledger.api.app import create_app as create_web_app
 from spanledger.collector import receiver_grpc, receiver_http
 from spanledger.collector.budgets import spend_windows, statuses
 from spanledger.collector.commit import Committer
-from spanledger.collector.dead_letters import DeadLetters
 from spanledger.collector.journal import Journal
 from spanledger.collector.listeners import HttpServer, bind, bind_grpc
 from spanledger.collector.metrics import JOURNAL, Meters
+from spanledger.collector.opening import dead_letters, open_journal, open_the_store
 from spanledger.collector.pruner import Pruner
 from spanledger.collector.repair import repair
 from spanledger.collector.roller import Roller
@@ -37,10 +37,8 @@ from spanledger.collector.upkeep import Upkeep
 from spanledger.collector.writer import Writer
 from spanledger.config import Address, Config
 from spanledger.errors import SpanledgerError, StartupError
-from spanledger.ledger.schema import ENTRIES_ARROW
 from spanledger.store.client import Store
 from spanledger.store.errors import StoreUnavailable
-from spanledger.store.server import Server
 from spanledger.store.sql_http import create_app as create_sql_app
 
 _log: Final = logging.getLogger(__name__)
@@ -53,8 +51,6 @@ _DRAIN_S: Final = 3.0
 _LAST_WORD_S: Final = 1.0
 # How soon a server that was away at start is noticed.
 _OPEN_AGAIN_S: Final = 2.0
-# At 5 % or 256 MB free, senders are asked to wait: the store needs room to merge.
-_FREE_BYTES_MIN: Final = 256 * 1024 * 1024
 
 EXIT_OK: Final = 0
 EXIT_DISK_FAILED: Final = 74  # EX_IOERR of sysexits.h
@@ -71,49 +67,6 @@ def serve(config: Config, load: Callable[[], Config]) -> int:
         StartupError: a port is taken, or another process owns the data directory.
     """
     return asyncio.run(Service(config, load).run())
-
-
-def open_the_store(config: Config) -> Store:
-    """Open the ledger where the configuration says.
-
-    Raises:
-        StartupError: another version's schema, a server that is too old, a directory in use.
-        StoreUnavailable: a server that does not answer; try again.
-    """
-    dsn = config.store.dsn
-    if dsn is None:
-        return Store.open_embedded(config.data_dir / "clickhouse")
-    server = Server(
-        dsn.host, dsn.port, dsn.username, dsn.password.reveal(), dsn.secure, dsn.ca_cert
-    )
-    return Store.open_server(server, config.store.cluster)
-
-
-def open_journal(config: Config, make: Callable[..., Journal] = Journal.open) -> Journal:
-    """Open the journal as the configuration bounds it; whoever holds it owns the data directory.
-
-    Raises:
-        StartupError: another process has it, or it cannot be read or written.
-    """
-    bounds = config.journal
-    try:
-        return make(
-            config.data_dir / "journal",
-            ENTRIES_ARROW,
-            segment_bytes_max=bounds.segment_bytes_max,
-            retention_seconds=bounds.retention_hours * 3_600,
-            retention_bytes_max=bounds.retention_bytes_max,
-            free_bytes_min=_FREE_BYTES_MIN,
-        )
-    except OSError as error:
-        message = f"cannot use the journal in {config.data_dir}: {error}"
-        hint = "See that the disk works and the directory can be written, or use --data-dir DIR"
-        raise StartupError(message, hint=hint) from None
-
-
-def dead_letters(config: Config) -> DeadLetters:
-    """Where the rows are that the store would not take."""
-    return DeadLetters(config.data_dir / "dead.jsonl")
 
 
 class Service:
