@@ -211,8 +211,10 @@ def running(directory: Path, port: int = 0) -> Iterator[StandIn]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     stand_in = StandIn(process, int(process.stdout.readline()))
-    yield stand_in
-    stand_in.kill()
+    try:
+        yield stand_in
+    finally:
+        stand_in.kill()
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from crash import sdk, volume
+from crash import sdk, storeless, volume
 from crash.outcome import Outcome
 
 Prove = Callable[[Path, int, int], Outcome]
@@ -39,5 +39,9 @@ LEVELS: Final[Mapping[str, Level]] = {
                 sdk.outage, killed=True, away_s=3.0, exporter_s=sdk.EXPORTER_S_DEFAULT
             ),
         },
+    ),
+    "store": Level(
+        "a ClickHouse server away for a minute, which stands for an hour, then cut off 200 times",
+        {"refusing, hanging, answering 500, cutting": storeless.away},
     ),
 }

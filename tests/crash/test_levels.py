@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from crash import sdk, volume
+from crash import sdk, storeless, volume
 from crash.levels import LEVELS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "proofs.md"
@@ -28,4 +28,12 @@ def test_the_standard_sdk_loses_nothing_when_the_collector_is_killed_and_away_fo
 ) -> None:
     # More time than the SDK gives by default: this machine may be busy with other things.
     outcome = sdk.outage(tmp_path, 1, killed=True, times=1, away_s=0.2, around_s=0.2, exporter_s=60)
+    assert outcome.clean, outcome
+
+
+@pytest.mark.slow
+def test_a_server_that_refuses_hangs_fails_and_cuts_answers_off_delays_nobody(
+    tmp_path: Path,
+) -> None:
+    outcome = storeless.away(tmp_path, 1, seconds=0.3, cuts=4)
     assert outcome.clean, outcome
