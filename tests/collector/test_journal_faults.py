@@ -158,6 +158,14 @@ def test_a_write_that_fails_for_another_reason_breaks_the_journal(code: int) -> 
         assert read_all(journal, journal.mark) == [0, 1]
 
 
+def test_a_disk_that_cannot_tell_its_room_is_no_fault_of_the_request() -> None:
+    disk = FakeDisk()
+    with open_journal(disk) as journal:
+        disk.before = Faults(errno.EIO, 0, only=("statvfs",))
+        with pytest.raises(JournalBroken, match="the disk cannot be trusted"):
+            journal.append(batch([1]))
+
+
 def test_any_fault_while_opening_either_fails_it_or_loses_nothing() -> None:
     opened = failed = 0
     for code in (errno.ENOSPC, errno.EIO):

@@ -224,6 +224,7 @@ class FakeDisk:
         return [entry.name for entry in self.tree.entries if entry.parent == path != entry]
 
     def free_bytes(self, path: Path) -> int:  # noqa: ARG002  one file system holds all
+        self.before("statvfs")
         return self.free
 
     def lock(self, fd: int) -> None:

@@ -56,6 +56,13 @@ class Appender:
             return segment, segment.end + len(record)
         return self._write_new(record, first_row, now_ns)
 
+    def free_bytes(self) -> int:
+        """What is free on the disk; one that cannot even tell this is as good as broken."""
+        try:
+            return self._disk.free_bytes(self._directory)
+        except OSError as error:
+            self._refuse(error)
+
     def close(self) -> None:
         """Write no more."""
         self.broken = self.broken or f"journal {self._directory} is closed"

@@ -307,7 +307,7 @@ class Journal:
             self._disk.close(self._lock_fd)
 
     def _refuse_if_full(self, record_bytes: int) -> None:
-        free = self._disk.free_bytes(self.directory)
+        free = self._appender.free_bytes()
         if free - record_bytes < self._bounds.free_bytes_min:
             raise JournalFull(
                 f"journal {self.directory}: {free} bytes are free on its disk, and"
