@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -91,6 +92,20 @@ class Victim:
         """Wait until it listens, or is ready; False if it died before."""
         until(lambda: not self.alive or self.get(path) is not None, seconds)
         return self.alive and self.get(path) is not None
+
+    def wait_open(self, seconds: float = _PATIENCE_S) -> bool:
+        """Wait until the ledger is shown, after it was looked at for damage; False if it died."""
+        until(lambda: not self.alive or self._shows(), seconds)
+        return self.alive and self._shows()
+
+    def _shows(self) -> bool:
+        query = urllib.parse.quote("SELECT 1")
+        try:
+            url = f"http://{self.address['sql']}/?query={query}"
+            with urllib.request.urlopen(url, timeout=10) as got:
+                return bool(got.read())
+        except (OSError, HTTPException):
+            return False
 
     def get(self, path: str) -> str | None:
         try:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from crash import sdk, storeless, volume
+from crash import damage, sdk, storeless, volume
 from crash.outcome import Outcome
 
 Prove = Callable[[Path, int, int], Outcome]
@@ -43,5 +43,9 @@ LEVELS: Final[Mapping[str, Level]] = {
     "store": Level(
         "a ClickHouse server away for a minute, which stands for an hour, then cut off 200 times",
         {"refusing, hanging, answering 500, cutting": storeless.away},
+    ),
+    "damage": Level(
+        "every file of the embedded ledger's parts damaged in turn, mended from the journal",
+        {"flipped, cut, removed, directory gone": damage.each},
     ),
 }

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from crash import sdk, storeless, volume
+from crash import damage, sdk, storeless, volume
 from crash.levels import LEVELS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "proofs.md"
@@ -36,4 +36,10 @@ def test_a_server_that_refuses_hangs_fails_and_cuts_answers_off_delays_nobody(
     tmp_path: Path,
 ) -> None:
     outcome = storeless.away(tmp_path, 1, seconds=0.3, cuts=4)
+    assert outcome.clean, outcome
+
+
+@pytest.mark.slow
+def test_a_ledger_with_a_damaged_file_is_whole_again_after_a_start(tmp_path: Path) -> None:
+    outcome = damage.each(tmp_path, 1, at_most=2)
     assert outcome.clean, outcome
