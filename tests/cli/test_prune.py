@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from spanledger.cli.app import app
 from spanledger.cli.prune import PruneError, run
+from spanledger.config import Config
 from spanledger.store.client import Store
 
 NOW = NOON + timedelta(days=40)
@@ -19,7 +20,9 @@ def test_calls_go_settled_and_their_sums_stay(tmp_path: Path) -> None:
     twins = [entry(number, response_id="r", scope_name=str(number)) for number in (1, 2)]
     store.insert(entries(*twins, entry(3, start_time=NOW - timedelta(days=3))))
     store.close()
-    assert run(tmp_path, NOON + timedelta(days=1), NOW) == 5  # two charges, three legs
+    assert (
+        run(Config(data_dir=tmp_path), NOON + timedelta(days=1), NOW) == 5
+    )  # two charges, three legs
     store = Store.open_embedded(tmp_path / "clickhouse")
     try:
         calls = "(SELECT count() FROM calls)"
@@ -31,7 +34,7 @@ def test_calls_go_settled_and_their_sums_stay(tmp_path: Path) -> None:
 
 def test_a_day_that_is_too_near_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PruneError, match="at least 2 days ago"):
-        run(tmp_path, datetime.now(UTC))
+        run(Config(data_dir=tmp_path), datetime.now(UTC))
 
 
 def test_a_directory_without_a_ledger_is_told(tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ verdict is asked of the SQL listener, as a user would.
 
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
-import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -32,11 +32,15 @@ _COUNTED: Final = ("stored", "duplicate", "not_a_call", "rejected", "dead")
 class Victim:
     """One data directory and whichever process serves it now."""
 
-    def __init__(self, directory: Path, *options: str, port: int = 0) -> None:
+    def __init__(
+        self, directory: Path, *options: str, port: int = 0, ca: Path | None = None
+    ) -> None:
+        """``port``: the first of four; ``ca``: who signed the listeners' certificate, if any."""
         self.data_dir = directory / "data"
         self.log = directory / "collector.log"
         self.switches = directory / "switches"
         self.switches.mkdir(parents=True)
+        self._ca = ca
         ports = [port + i for i in range(4)] if port else [free_port() for _ in range(4)]
         self.address = {
             key: f"127.0.0.1:{number}" for key, number in zip(_LISTENERS, ports, strict=True)
@@ -99,19 +103,16 @@ class Victim:
         return self.alive and self._shows()
 
     def _shows(self) -> bool:
-        query = urllib.parse.quote("SELECT 1")
-        try:
-            url = f"http://{self.address['sql']}/?query={query}"
-            with urllib.request.urlopen(url, timeout=10) as got:
-                return bool(got.read())
-        except (OSError, HTTPException):
-            return False
+        return self._fetch("sql", "/?query=SELECT%201") is not None
 
     def get(self, path: str) -> str | None:
+        return self._fetch("web", path)
+
+    def _fetch(self, listener: str, path: str) -> str | None:
+        tls = ssl.create_default_context(cafile=str(self._ca)) if self._ca else None
+        url = f"http{'s' if tls else ''}://{self.address[listener]}{path}"
         try:
-            with urllib.request.urlopen(
-                f"http://{self.address['web']}{path}", timeout=_PATIENCE_S
-            ) as got:
+            with urllib.request.urlopen(url, timeout=_PATIENCE_S, context=tls) as got:  # noqa: S310 - http(s)
                 return str(got.read().decode())
         except (OSError, HTTPException):  # not yet, or it died while it answered
             return None
@@ -148,7 +149,12 @@ class Victim:
         host, port = self.address["sql"].split(":")
         for attempt in range(5):
             try:
-                client = clickhouse_connect.get_client(host=host, port=int(port))
+                client = clickhouse_connect.get_client(
+                    host=host,
+                    port=int(port),
+                    secure=self._ca is not None,
+                    ca_cert=str(self._ca) if self._ca else None,
+                )
             except ClickHouseError:
                 if attempt == 4:
                     raise

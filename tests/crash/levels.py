@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from crash import damage, sdk, storeless, volume
+from crash import damage, reload, sdk, storeless, volume
 from crash.outcome import Outcome
 
 Prove = Callable[[Path, int, int], Outcome]
@@ -47,5 +47,9 @@ LEVELS: Final[Mapping[str, Level]] = {
     "damage": Level(
         "every file of the embedded ledger's parts damaged in turn, mended from the journal",
         {"flipped, cut, removed, directory gone": damage.each},
+    ),
+    "reload": Level(
+        "100 SIGHUPs under load over TLS, every other file wrong, certificates renewed",
+        {"no request refused, no connection cut off": reload.under_load},
     ),
 }

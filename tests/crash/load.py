@@ -32,7 +32,8 @@ class Load:
     spans_max: int = 16
     pause_s: float = 0.0
     ca: Path | None = None  # of the listeners' certificate
-    requests_a_connection: int = 0  # then another connection is made; 0: never
+    # After so many, every other pair of senders makes another connection; 0: never.
+    requests_a_connection: int = 0
     answers_s: list[float] = field(default_factory=list)  # how long acknowledgements took
     failures: list[BaseException] = field(default_factory=list)
     refusals_s: list[float] = field(default_factory=list)  # and answers to try again
@@ -71,6 +72,7 @@ class Load:
             else HttpWire(self.http_address, self.ca)
         )
         requests = 0
+        kept = not self.requests_a_connection or number % 4 < 2
         unacknowledged: list[Span] = []
         delivered: deque[Span] = deque(maxlen=_KEPT)
         while not self._stop.is_set():
@@ -80,7 +82,7 @@ class Load:
             dice.shuffle(unacknowledged)
             batch = unacknowledged[: self.spans_max * 2] + again
             requests += 1
-            if self.requests_a_connection and requests % self.requests_a_connection == 0:
+            if not kept and requests % self.requests_a_connection == 0:
                 wire.close()
             started = time.monotonic()
             taken = wire.export(request(batch).SerializeToString())

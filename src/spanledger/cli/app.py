@@ -218,9 +218,8 @@ def prune(
     """Remove single calls from before a day; their sums by hour and day stay."""
     from spanledger.cli import prune as pruning  # noqa: PLC0415 - help must not load the engine
 
-    config = _load(config_file, data_dir, overrides)
     day = before.replace(tzinfo=UTC) if before.tzinfo is None else before.astimezone(UTC)
-    removed = pruning.run(config.data_dir, day)
+    removed = pruning.run(_load(config_file, data_dir, overrides), day)
     typer.echo(f"Removed {removed} entries from before {day:%F}; their sums stay")
 
 

@@ -5,17 +5,16 @@ about instead of disturbed. Never touches sums, counters or calls from later on.
 """
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import polars as pl
 from rich.console import Console
 
 from spanledger.collector.pruner import DAYS_KEPT_MIN, prune
 from spanledger.collector.roller import Roller
+from spanledger.collector.settings import rules
 from spanledger.collector.settler import Settler
+from spanledger.config import Config
 from spanledger.errors import SpanledgerError
-from spanledger.ledger.catalog import PriceBook
-from spanledger.ledger.pricing import price
 from spanledger.store.client import Store
 
 
@@ -28,7 +27,7 @@ class _Unmetered:
         """Counters belong to a running collector."""
 
 
-def run(data_dir: Path, before: datetime, now: datetime | None = None) -> int:
+def run(config: Config, before: datetime, now: datetime | None = None) -> int:
     """Remove the calls from before a moment; says on stderr what it does, returns the entries.
 
     Raises:
@@ -39,17 +38,14 @@ def run(data_dir: Path, before: datetime, now: datetime | None = None) -> int:
     if before > now - timedelta(days=DAYS_KEPT_MIN):
         hint = f"Give --before a day that is at least {DAYS_KEPT_MIN} days ago: spans arrive late"
         raise PruneError(f"{before:%F} is too near", hint=hint)
-    path = data_dir / "clickhouse"
+    path = config.data_dir / "clickhouse"
     if not path.is_dir():
         hint = "Choose another with --data-dir"
-        raise PruneError(f"there is no ledger in {data_dir}", hint=hint)
-    book = PriceBook.bundled()
-    known_at_ns = int(now.timestamp()) * 10**9
+        raise PruneError(f"there is no ledger in {config.data_dir}", hint=hint)
+    price = rules(config).price
     store = Store.open_embedded(path)
     try:
-        settler = Settler(
-            store, lambda calls: price(calls, book, known_at_ns=known_at_ns), _Unmetered()
-        )
+        settler = Settler(store, price, _Unmetered())
         with Console(stderr=True).status("Settling and summing up what is new"):
             for job in (settler.run, Roller(store).run):
                 while job():

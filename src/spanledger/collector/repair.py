@@ -25,6 +25,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from spanledger.collector.journal import Journal
+from spanledger.collector.roller import ROLLED_STORED_AT
+from spanledger.collector.settler import SETTLED_STORED_AT
 from spanledger.ledger.schema import completed
 from spanledger.store.damage import Damage
 from spanledger.store.errors import BadRows
@@ -45,6 +47,7 @@ class Store(Protocol):
     def detach(self, parts: Sequence[str]) -> None: ...
     def known(self, entries: pa.Table) -> pa.BooleanArray: ...
     def insert(self, entries: pa.Table) -> None: ...
+    def keep_moment(self, name: str, moment_ns: int) -> None: ...
 
 
 class Meters(Protocol):
@@ -106,6 +109,10 @@ def repair(
         store.detach(damage.active)
         _log.warning("ledger: replaying the journal, because %s", "; ".join(reasons))
         restored = _replay(journal, store, batch_rows_max, stopping)
+        # Corrections and sums are no part of the journal: they are made again from what is there.
+        for name in (SETTLED_STORED_AT, ROLLED_STORED_AT):
+            if damage.set_aside or damage.active or damage.empty or restored:
+                store.keep_moment(name, 0)
         meters.repaired(restored)
         _log.warning("ledger: %d rows were restored from the journal", restored)
         oldest = journal.replay_position()

@@ -17,7 +17,7 @@ import pyarrow as pa
 # Hours recomputed in one statement.
 HOURS_MAX: Final = 24
 ROLLED_UNTIL: Final = "rolled_until"
-_SEEN: Final = "rolled_stored_at"
+ROLLED_STORED_AT: Final = "rolled_stored_at"
 _HOUR_S: Final = 3_600
 _DAY_S: Final = 86_400
 _S: Final = 10**9
@@ -77,7 +77,7 @@ class Roller:
         until_s = max(self._clock_ns(), rolled_ns or 0) // _S // _HOUR_S * _HOUR_S
         sealed_s = self._store.sealed_before_ns // _S
         if self._since_us is None:
-            seen_ns = self._store.moment_ns(_SEEN) if rolled_ns is not None else 0
+            seen_ns = self._store.moment_ns(ROLLED_STORED_AT) if rolled_ns is not None else 0
             self._since_us = max((seen_ns or 0) // 1_000 - _MARGIN_US, 0)
         rows = self._store.query("touched_hours", {"since_us": self._since_us}).to_pylist()
         touched = {row["hour_s"]: (row["entries"], row["stored_at_us"]) for row in rows}
@@ -100,7 +100,7 @@ class Roller:
         if (self._store.moment_ns(ROLLED_UNTIL) or 0) < until_s * _S:
             self._store.keep_moment(ROLLED_UNTIL, until_s * _S)
         if self._touched:
-            self._store.keep_moment(_SEEN, self._newest_us * 1_000)
+            self._store.keep_moment(ROLLED_STORED_AT, self._newest_us * 1_000)
         since_us = max(self._newest_us - _MARGIN_US, 0)
         if since_us != self._since_us:
             self._since_us = since_us

@@ -36,7 +36,7 @@ from spanledger.collector.settler import Settler
 from spanledger.collector.upkeep import Upkeep
 from spanledger.collector.writer import Writer
 from spanledger.config import Address, Config
-from spanledger.errors import SpanledgerError, StartupError
+from spanledger.errors import SpanledgerError
 from spanledger.store.client import Store
 from spanledger.store.errors import StoreUnavailable
 from spanledger.store.sql_http import create_app as create_sql_app

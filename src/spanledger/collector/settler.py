@@ -48,7 +48,7 @@ _SHARERS_MAX: Final = 1_000
 _ROUNDS_MAX: Final = 4
 # The circle of one call: as many observers as it may have, each a gap apart.
 _CIRCLE_NS: Final = 16 * START_GAP_NS_MAX
-_NAME: Final = "settled_stored_at"
+SETTLED_STORED_AT: Final = "settled_stored_at"
 _NEVER_US: Final = 9_000_000_000_000_000  # the year 2255
 _TRAITS: Final = ("trace", "answer", "print")
 
@@ -111,7 +111,7 @@ class Settler:
             StoreUnavailable: call again; nothing is lost and nothing is done twice.
         """
         if self._cursor is None:
-            kept_ns = self._store.moment_ns(_NAME) or 0
+            kept_ns = self._store.moment_ns(SETTLED_STORED_AT) or 0
             self._cursor = {**_START, "stored_at_us": max(kept_ns // 1_000 - self._margin_us, 0)}
         if not self._is_derived:
             self._derive(since_us=self._cursor["stored_at_us"])
@@ -133,7 +133,7 @@ class Settler:
         is_full = page.height == self._rows
         self._rows = min(self._rows * 2, self._rows_max)
         self._last_page = seen
-        self._store.keep_moment(_NAME, last["stored_at_us"] * 1_000)
+        self._store.keep_moment(SETTLED_STORED_AT, last["stored_at_us"] * 1_000)
         if is_full:
             self._cursor = {name: last[name] for name in _START}
             return True
