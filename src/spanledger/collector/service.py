@@ -247,7 +247,9 @@ class Service:
         while not asked.is_set():
             await asyncio.to_thread(self._refresh, store)
             if self._certificates is not None:
-                await asyncio.to_thread(self._certificates.renew)
+                # In the loop, where handshakes begin: one that began in the midst of another
+                # thread's renewal would find the new certificate without its key.
+                self._certificates.renew()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asked.wait(), config.metrics.refresh_seconds)
 
