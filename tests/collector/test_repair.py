@@ -213,6 +213,10 @@ class EmptyStore:
 
     def __init__(self) -> None:
         self.taken: list[pa.Table] = []
+        self.moments = {"settled_stored_at": 7, "rolled_stored_at": 7, "sealed_before": 7}
+
+    def keep_moment(self, name: str, moment_ns: int) -> None:
+        self.moments[name] = moment_ns
 
     def damage(self, _seconds_max: float, _stopping: Callable[[], bool]) -> Damage:
         return Damage(set_aside=(), active=(), unchecked=0, empty=True)
@@ -234,3 +238,9 @@ def test_segments_of_an_older_version_are_replayed_and_a_gap_before_the_mark_end
     repair(journal, store, Meters(), tmp_path / "seen.json", batch_rows_max=50)  # type: ignore[arg-type]  # what it needs of one
     assert [rows.num_rows for rows in store.taken] == [2]
     assert store.taken[0].column("region").to_pylist() == ["", ""]
+
+
+def test_after_a_repair_all_calls_are_settled_and_summed_up_anew(tmp_path: Path) -> None:
+    store = EmptyStore()
+    repair(OldJournal(), store, Meters(), tmp_path / "seen.json", batch_rows_max=50)  # type: ignore[arg-type]  # what it needs of one
+    assert store.moments == {"settled_stored_at": 0, "rolled_stored_at": 0, "sealed_before": 7}
