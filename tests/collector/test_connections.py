@@ -2,9 +2,14 @@
 
 import asyncio
 import contextlib
+import ssl
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Self
 
+from certificates import Authority
 from fakes import Meters
 from otlp_requests import chat, request
 
@@ -32,6 +37,7 @@ def serving(
     head_seconds: float = NEVER,
     body_seconds: float = NEVER,
     connections: int = 100,
+    tls: ssl.SSLContext | None = None,
 ) -> None:
     Connection.head_seconds_max = head_seconds
     Connection.connections_max = connections
@@ -43,7 +49,7 @@ def serving(
         app = receiver_http.create_app(
             accept, Meters(), lambda _: "acme", body_bytes_max=10**6, body_seconds_max=body_seconds
         )
-        server = HttpServer(app, bind("x", Address("127.0.0.1", 0)), connection=Connection)
+        server = HttpServer(app, bind("x", Address("127.0.0.1", 0)), tls, Connection)
         server.start()
         try:
             await use(server.address.host, server.address.port)
@@ -125,3 +131,27 @@ def test_connections_beyond_the_bound_are_closed_and_the_others_work() -> None:
             assert await second.accepted()
 
     serving(use, connections=2)
+
+
+def test_a_connection_that_does_not_shake_hands_is_closed(tmp_path: Path) -> None:
+    signed = Authority(tmp_path).sign("server")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(signed.cert, signed.key)
+
+    async def use(host: str, port: int) -> None:
+        async with Connected(host, port) as silent:
+            assert await silent.rest() == b""
+
+    serving(use, head_seconds=0.1, tls=tls)
+
+
+def test_the_limit_of_files_is_raised_and_divided_with_some_left_for_others() -> None:
+    script = """
+import resource
+from spanledger.collector.connections import connections_each
+resource.setrlimit(resource.RLIMIT_NOFILE, (128, 1_512))
+print(connections_each(4), connections_each(1), resource.getrlimit(resource.RLIMIT_NOFILE))
+resource.setrlimit(resource.RLIMIT_NOFILE, (128, 256))
+print(connections_each(4))"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "250 1000 (1512, 1512)\n1\n"

@@ -1,5 +1,7 @@
 """A real collector under the whole catalogue: it answers as told, keeps its figures, and lives."""
 
+import contextlib
+import resource
 import socket
 import urllib.error
 import urllib.request
@@ -59,7 +61,11 @@ class Target:
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1_024, hard), hard))  # the usual one
     collector = Collector(tmp_path_factory.mktemp("hostile") / "data").wait_ready()
+    # Of this process, which holds the other ends.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(4_096, hard)), hard))
     made = Target(collector)
     for _ in range(8):  # to the level of a collector at work, on both wires
         made.grpc(spans(*(chat() for _ in range(5_000))))
@@ -67,6 +73,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
         made.rows()
     yield made
     made.channel.close()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert collector.stop() == 0
 
 
@@ -96,16 +103,22 @@ def test_noise_is_survived(target: Target, resident_before: int) -> None:
     assert conserved(target.collector)
 
 
-def test_a_thousand_idle_connections_do_no_harm(target: Target, resident_before: int) -> None:
+@pytest.mark.parametrize("listener", ["OTLP/HTTP", "OTLP/gRPC"])
+def test_a_thousand_idle_connections_do_no_harm(
+    target: Target, resident_before: int, listener: str
+) -> None:
     before = target.rows()
-    host, port = target.collector.addresses["OTLP/HTTP"].split(":")
-    idle = [socket.create_connection((host, int(port)), 10) for _ in range(500)]
-    idle[0].sendall(b"POST /v1/traces HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\n")
-    idle[1].sendall(b"GET /v1/traces HTTP/1.1\r\nhost: x\r\n\r\n" * 100)
-    assert target.http(spans(chat()), PROTOBUF, {})[0] == 200
-    assert target.rows() == before + 1
-    for connection in idle:
-        connection.close()
+    host, port = target.collector.addresses[listener].split(":")
+    with contextlib.ExitStack() as held:
+        idle = [
+            held.enter_context(socket.create_connection((host, int(port)), 60))
+            for _ in range(1_000)
+        ]
+        idle[0].sendall(b"POST /v1/traces HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\n")
+        idle[1].sendall(b"GET /v1/traces HTTP/1.1\r\nhost: x\r\n\r\n" * 100)
+        assert target.http(spans(chat()), PROTOBUF, {})[0] == 200
+        assert target.grpc(spans(chat())) is grpc.StatusCode.OK
+        assert target.rows() == before + 2
 
 
 def test_twenty_thousand_names_keep_the_metrics_small_and_exact(

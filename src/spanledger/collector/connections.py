@@ -2,13 +2,16 @@
 
 Promises: a connection that has not sent a whole request head in time is closed, whether it is new,
 sends a byte a second, or came back after a pause; beyond ``CONNECTIONS_MAX`` new ones are closed at
-once. Never ends a request under way: the body's own time is kept by who reads it.
+once. A flood of connections leaves files for the journal and the engine. Never ends a request under
+way: the body's own time is kept by who reads it.
 
 uvicorn bounds only the pause between two requests, so a thousand sockets that say nothing would
 stay for ever.
 """
 
 import asyncio
+import contextlib
+import resource
 from typing import Any, Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -17,6 +20,28 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 HEAD_SECONDS_MAX: Final = 10.0
 # Exporters hold one each. A connection costs about 20 kB and a file descriptor.
 CONNECTIONS_MAX: Final = 2_048
+# Files for segments of the journal, parts of the ledger, threads of the engine: some 150 are usual.
+_FILES_KEPT: Final = 512
+
+
+def connections_each(listeners: int) -> int:
+    """How many connections each listener may hold; raises the limit of open files for them.
+
+    A thousand, the usual limit, is for programs that must not be surprised by more; the hard limit
+    is what the system has for this process.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # macOS has a lower one that it does not tell
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    if soft == resource.RLIM_INFINITY:
+        return CONNECTIONS_MAX
+    return max(1, min(CONNECTIONS_MAX, (soft - _FILES_KEPT) // listeners))
+
+
+def bounded(connections_max: int) -> type["BoundedConnection"]:
+    """What a listener makes of a connection, so many at a time."""
+    return type("Connection", (BoundedConnection,), {"connections_max": connections_max})
 
 
 class BoundedConnection(H11Protocol):

@@ -9,7 +9,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Generator
-from typing import Final
+from typing import Any, Final
 
 import grpc
 import uvicorn
@@ -103,7 +103,35 @@ class HttpServer:
 
 
 class _QuietServer(uvicorn.Server):
-    """The service has one signal handler for all its servers."""
+    """Without what the service does for all its servers: signals, start and end of an application.
+
+    A client that connects and says nothing is dropped also where it should shake hands first, for
+    which asyncio would wait a minute, and hold any number of them.
+    """
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        config = self.config
+        connection: Any = config.http_protocol_class
+
+        def connected() -> asyncio.Protocol:
+            made: asyncio.Protocol = connection(
+                config=config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+            return made
+
+        handshake_s = connection.head_seconds_max if config.ssl else None
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(
+                connected,
+                sock=bound,
+                ssl=config.ssl,
+                backlog=config.backlog,
+                ssl_handshake_timeout=handshake_s,
+            )
+            for bound in sockets or ()
+        ]
+        self.started = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

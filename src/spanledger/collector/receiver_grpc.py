@@ -18,6 +18,7 @@ from grpc import aio
 from spanledger.collector import responses
 from spanledger.collector.auth import HEADER
 from spanledger.collector.commit import Outcome, Request
+from spanledger.collector.connections import CONNECTIONS_MAX
 from spanledger.ledger.otlp import Body
 from spanledger.ledger.otlp_wire import Signal
 
@@ -116,7 +117,14 @@ async def _ignore(_body: bytes, _context: aio.ServicerContext[bytes, bytes]) -> 
     return b""
 
 
-def create_server(submit: Submit, meters: Meters, who: Who, *, body_bytes_max: int) -> aio.Server:
+def create_server(
+    submit: Submit,
+    meters: Meters,
+    who: Who,
+    *,
+    body_bytes_max: int,
+    connections_max: int = CONNECTIONS_MAX,
+) -> aio.Server:
     """A server without a port; the caller binds and starts it."""
     return aio.server(
         handlers=[_Handler(submit, meters, who, body_bytes_max)],
@@ -124,6 +132,7 @@ def create_server(submit: Submit, meters: Meters, who: Who, *, body_bytes_max: i
             ("grpc.max_receive_message_length", _TRANSPORT_BYTES_FACTOR * body_bytes_max),
             *_CONNECTION.items(),
             ("grpc.max_concurrent_streams", _STREAMS_MAX),
+            ("grpc.max_allowed_incoming_connections", connections_max),
             # Without this a second collector shares the port in silence and takes half the spans.
             ("grpc.so_reuseport", 0),
         ],

@@ -24,6 +24,7 @@ from spanledger.api.app import create_app as create_web_app
 from spanledger.collector import receiver_grpc, receiver_http
 from spanledger.collector.budgets import spend_windows, statuses
 from spanledger.collector.commit import Committer
+from spanledger.collector.connections import bounded, connections_each
 from spanledger.collector.journal import Journal
 from spanledger.collector.listeners import HttpServer, bind, bind_grpc
 from spanledger.collector.metrics import JOURNAL, Meters
@@ -49,6 +50,7 @@ _GRACE_S: Final = 3.0
 _COMMIT_S: Final = 2.0
 _DRAIN_S: Final = 3.0
 _LAST_WORD_S: Final = 1.0
+_LISTENERS: Final = 4  # OTLP/gRPC, OTLP/HTTP, SQL, web
 # How soon a server that was away at start is noticed.
 _OPEN_AGAIN_S: Final = 2.0
 
@@ -168,8 +170,13 @@ class Service:
         """
         config = self._config
         bytes_max = config.otlp.body_bytes_max
+        connections_max = connections_each(_LISTENERS)
         grpc_server = receiver_grpc.create_server(
-            committer.submit, self._meters, self._writer_tenant, body_bytes_max=bytes_max
+            committer.submit,
+            self._meters,
+            self._writer_tenant,
+            body_bytes_max=bytes_max,
+            connections_max=connections_max,
         )
         http_app = receiver_http.create_app(
             committer.submit, self._meters, self._writer_tenant, body_bytes_max=bytes_max
@@ -198,7 +205,8 @@ class Service:
                 ("SQL", "sql.listen", config.sql.listen, self._sql, secured),
                 ("web", "web.listen", config.web.listen, web_app, secured),
             ):
-                servers.append(HttpServer(app, bound.enter_context(bind(key, address)), context))
+                held = bound.enter_context(bind(key, address))
+                servers.append(HttpServer(app, held, context, bounded(connections_max)))
                 addresses[name] = servers[-1].address
             bound.pop_all()
         await grpc_server.start()
