@@ -1,7 +1,9 @@
 """A canary in every place where content travels: found nowhere that lasts or is shown."""
 
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 from collector import Collector
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
@@ -86,6 +88,29 @@ def _canary(key: str) -> KeyValue:
     return pair
 
 
+def _around_the_body(collector: Collector) -> None:
+    """Where secrets travel beside spans: headers, addresses, metadata, and names nobody serves."""
+    body = request([chat()]).SerializeToString()
+    secret = {"authorization": f"Bearer {CANARY}", "x-api-key": CANARY, "user-agent": CANARY}
+    assert collector.post(body, path=f"/v1/traces?token={CANARY}", more=secret)[0] == 200
+    for content_type, path in ((CANARY, "/v1/traces"), ("application/json", f"/{CANARY}")):
+        assert collector.post(body, content_type, path, more=secret)[0] in {404, 415}
+    for listener in ("web", "SQL"):
+        assert collector.get(listener, f"/{CANARY}?user={CANARY}", secret)[0] in {403, 404}
+    for sql in (f"SELECT+`{CANARY}`+FROM+calls", f"SELECT+1+FROM+`{CANARY}`"):
+        status, told = collector.get("SQL", f"/?query={sql}")
+        assert status in {400, 403, 404}
+        assert CANARY in told  # the asker is told of it, nobody else
+    metadata = (("authorization", f"Bearer {CANARY}"), ("x-canary", CANARY))
+    service = "/opentelemetry.proto.collector.trace.v1.TraceService"
+    with grpc.insecure_channel(collector.addresses["OTLP/gRPC"]) as channel:
+        export: Any = channel.unary_unary(f"{service}/Export")
+        export(request([chat()]).SerializeToString(), timeout=60, metadata=metadata)
+        unknown: Any = channel.unary_unary(f"{service}/{CANARY}")
+        with pytest.raises(grpc.RpcError, match="UNIMPLEMENTED"):
+            unknown(b"", timeout=60, metadata=metadata)
+
+
 def test_no_content_of_any_convention_is_kept_or_shown(tmp_path: Path) -> None:
     collector = Collector(tmp_path / "data").wait_ready()
     assert collector.post(_spans())[0] == 200
@@ -94,7 +119,8 @@ def test_no_content_of_any_convention_is_kept_or_shown(tmp_path: Path) -> None:
     assert collector.post(records.SerializeToString(), path="/v1/logs")[0] == 200
     assert collector.post(as_json(records), "application/json", "/v1/logs")[0] == 200
     assert collector.post(b'{"' + CANARY.encode(), "application/json")[0] == 400
-    collector.wait_calls(3)
+    _around_the_body(collector)
+    collector.wait_calls(5)
     assert CANARY not in collector.get("web", "/metrics")[1]
     assert collector.stop() == 0
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -105,5 +131,5 @@ def test_no_content_of_any_convention_is_kept_or_shown(tmp_path: Path) -> None:
         shown = rows.rows("SELECT toString(tuple(*)) FROM calls")
     finally:
         rows.stop()
-    assert len(shown) >= 3
+    assert len(shown) >= 5
     assert not [row for (row,) in shown if CANARY in row]
