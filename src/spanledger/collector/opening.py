@@ -14,7 +14,8 @@ from spanledger.ledger.schema import ENTRIES_ARROW
 from spanledger.store.client import Store
 from spanledger.store.server import Server
 
-# At 5 % or 256 MB free, senders are asked to wait: the store needs room to merge.
+# With less than this free, senders are asked to wait: the store needs room to merge, and a disk
+# that is full to the last byte fails everybody on the machine.
 _FREE_BYTES_MIN: Final = 256 * 1024 * 1024
 
 
