@@ -14,7 +14,7 @@ from crash.killer import Victim
 from crash.load import Load
 from crash.oracle import Oracle, Verdict
 
-_NAMED_S_MAX: Final = 20  # a named point that is not reached by then is not counted
+_NAMED_S_MAX: Final = 60  # a named point that is not reached by then is not counted
 _RANDOM_S_MAX: Final = 0.8
 # How often a point may be passed before the fatal visit.
 _VISITS_MAX: Final = {"mid rotate": 9, "mid migration": 4, "mid insert": 3, "after insert": 3}
