@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from crash import damage, reload, sdk, storeless, volume
+from crash import damage, overload, reload, sdk, storeless, volume
 from crash.outcome import Outcome
 
 Prove = Callable[[Path, int, int], Outcome]
@@ -51,5 +51,9 @@ LEVELS: Final[Mapping[str, Level]] = {
     "reload": Level(
         "100 SIGHUPs under load over TLS, every other file wrong, certificates renewed",
         {"no request refused, no connection cut off": reload.under_load},
+    ),
+    "overload": Level(
+        "64 senders that offer many times of what can be taken, for 10 minutes, within 1 GiB",
+        {"requests of all sizes": overload.flood},
     ),
 }

@@ -49,7 +49,7 @@ def away(
                 f"away {seconds:.0f} s; {waiting:.0f} spans waited, {drained_s:.0f} s to drain",
                 f"requests {', '.join(f'{fault.value}: {n}' for fault, n in front.met.items())}",
                 f"acknowledged in {p50_ms:.0f} ms (p50), {p99_ms:.0f} ms (p99)",
-                f"{_resident_mib(victim.pid)} MiB resident at most",
+                f"{resident_mib(victim.pid)} MiB resident at most",
             )
     return Outcome(outcome.verdict, outcome.failures, remarks)
 
@@ -68,12 +68,13 @@ def _wrong(victim: Victim, senders: Load) -> list[str]:
     wrong = []
     if senders.refusals_s or senders.unanswered_s:
         wrong.append(f"{len(senders.refusals_s)} refused, {len(senders.unanswered_s)} unanswered")
-    if (resident := _resident_mib(victim.pid)) > _RESIDENT_MIB_MAX:
+    if (resident := resident_mib(victim.pid)) > _RESIDENT_MIB_MAX:
         wrong.append(f"{resident} MiB resident, allowed {_RESIDENT_MIB_MAX}")
     return wrong
 
 
-def _resident_mib(pid: int) -> int:
+def resident_mib(pid: int) -> int:
+    """The most memory that a process ever held in RAM, MiB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) // 1024

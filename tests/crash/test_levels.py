@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from crash import damage, reload, sdk, storeless, volume
+from crash import damage, overload, reload, sdk, storeless, volume
 from crash.levels import LEVELS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "proofs.md"
@@ -48,4 +48,10 @@ def test_a_ledger_with_a_damaged_file_is_whole_again_after_a_start(tmp_path: Pat
 @pytest.mark.slow
 def test_right_and_wrong_files_and_new_certificates_cost_no_request(tmp_path: Path) -> None:
     outcome = reload.under_load(tmp_path, 1, signals=12, requests=5)
+    assert outcome.clean, outcome
+
+
+@pytest.mark.slow
+def test_what_a_collector_cannot_take_it_says_and_holds_in_a_gibibyte(tmp_path: Path) -> None:
+    outcome = overload.flood(tmp_path, 1, seconds=4)
     assert outcome.clean, outcome

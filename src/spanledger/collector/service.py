@@ -27,6 +27,7 @@ from spanledger.collector.commit import Committer
 from spanledger.collector.connections import bounded, connections_each
 from spanledger.collector.journal import Journal
 from spanledger.collector.listeners import HttpServer, bind, bind_grpc
+from spanledger.collector.memory import bound_waste
 from spanledger.collector.metrics import JOURNAL, Meters
 from spanledger.collector.opening import dead_letters, open_journal, open_the_store
 from spanledger.collector.pruner import Pruner
@@ -100,6 +101,7 @@ class Service:
 
     async def run(self) -> int:
         """Start, serve until asked to stop, drain; returns the exit code."""
+        bound_waste()
         loop = asyncio.get_running_loop()
 
         def disk_failed(cause: str) -> None:
