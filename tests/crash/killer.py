@@ -4,6 +4,7 @@ Promises: ends only processes it started, by pid. Never reads the data directory
 verdict is asked of the SQL listener, as a user would.
 """
 
+import atexit
 import os
 import signal
 import ssl
@@ -13,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final, Self
@@ -27,6 +29,40 @@ _HERE: Final = Path(__file__).parent
 _PATIENCE_S: Final = 60
 _LISTENERS: Final = ("otlp.grpc", "otlp.http", "web", "sql")
 _COUNTED: Final = ("stored", "duplicate", "not_a_call", "rejected", "dead")
+
+
+class Zygote:
+    """The process that has imported everything, and forks collectors; see ``faulted``."""
+
+    def __init__(self) -> None:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        self._process = subprocess.Popen(
+            [sys.executable, str(_HERE / "faulted.py"), "--zygote"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+
+    def fork(self, asked: str) -> int:
+        """Start a collector; its process id."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(asked)
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        with self._process:  # which closes the pipes: the end of its input ends it
+            pass
+
+
+@lru_cache(1)
+def zygote() -> Zygote:
+    """The one of this process: to import everything takes longer than most tests."""
+    started = Zygote()
+    atexit.register(started.close)
+    return started
 
 
 class Victim:
@@ -48,23 +84,11 @@ class Victim:
         listens = [f"{key}.listen={address}" for key, address in self.address.items()]
         self.options = [*listens, *options]
         self.pid = 0
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        self._zygote = subprocess.Popen(
-            [sys.executable, str(_HERE / "faulted.py"), "--zygote"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
 
     def start(self, **faults: Any) -> Self:
         """Fork a collector with these faults inside."""
-        assert self._zygote.stdin is not None
-        assert self._zygote.stdout is not None
         asked = Faults(switches=str(self.switches), **faults)
-        self._zygote.stdin.write(order(asked, self.data_dir, self.log, self.options))
-        self._zygote.stdin.flush()
-        self.pid = int(self._zygote.stdout.readline())
+        self.pid = zygote().fork(order(asked, self.data_dir, self.log, self.options))
         return self
 
     @property
@@ -177,11 +201,6 @@ class Victim:
     def close(self) -> None:
         if self.pid:
             self.kill()
-        assert self._zygote.stdin is not None
-        assert self._zygote.stdout is not None
-        self._zygote.stdin.close()
-        self._zygote.wait(_PATIENCE_S)
-        self._zygote.stdout.close()
 
     def __enter__(self) -> Self:
         return self

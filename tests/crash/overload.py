@@ -52,8 +52,8 @@ def flood(
             wrong.append(f"{peak_mib} MiB resident, allowed {resident_mib_max}")
         excess = flood.offered / max(flood.acknowledged, 1)
         remarks = (
-            f"{senders} senders for {seconds:.0f} s; {flood.busy} requests told to wait,"
-            f" {flood.unanswered} without an answer in {DEADLINE_S} s",
+            f"{senders} senders for {seconds:.0f} s; {flood.busy} requests told to wait",
+            f"{flood.unanswered} requests without an answer in {DEADLINE_S} s",
             f"{flood.acknowledged / seconds:.0f} spans/s taken, {excess:.1f} times as many offered",
             f"{idle_mib} MiB resident at the beginning, {peak_mib} at most",
         )

@@ -23,7 +23,13 @@ _RESIDENT_MIB_MAX: Final = 1_024  # what is promised of a collector in all circu
 
 
 def away(
-    directory: Path, seed: int, port: int = 0, *, seconds: float = 60, cuts: int = 200
+    directory: Path,
+    seed: int,
+    port: int = 0,
+    *,
+    seconds: float = 60,
+    cuts: int = 200,
+    spans_max: int = 16,
 ) -> Outcome:
     """Have the store away for so long, then have so many of its answers to inserts cut off."""
     oracle = Oracle(seed)
@@ -32,7 +38,7 @@ def away(
         with Victim(directory, f"store.dsn='{dsn}'", "store.batch_wait_ms=20", port=port) as victim:
             assert victim.start().wait_answer("/readyz")
             addresses = victim.address["otlp.grpc"], victim.address["otlp.http"]
-            with Load(oracle, *addresses, pause_s=0.005) as senders:
+            with Load(oracle, *addresses, spans_max=spans_max, pause_s=0.005) as senders:
                 assert until(lambda: len(senders.answers_s) > 20, _PATIENCE_S)
                 for fault in _AWAY:
                     _lasts(front, fault, seconds / len(_AWAY), senders)

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, cast
 import grpc
 
 _METHOD: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-DEADLINE_S: Final = 10
+DEADLINE_S: Final = 30  # no answer in all this time is none; a busy machine may need some of it
 # Refused, cut off, or too late: what became of the spans is not known, so they are sent again.
 _UNKNOWN: Final = {
     grpc.StatusCode.UNAVAILABLE,
