@@ -78,7 +78,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("level", nargs="?", default="kills", choices=["kills", *LEVELS])
     parser.add_argument("--seed", type=int, default=1, help="of the first block or run [1]")
-    parser.add_argument("--port", type=int, default=0, help="first of four ports [any]")
+    parser.add_argument("--port", type=int, default=0, help="first of its ports, six at most [any]")
     parser.add_argument("--seeds", type=int, default=1, help="runs of a level but kills [1]")
     of_kills = parser.add_argument_group("of the level kills")
     of_kills.add_argument("--kills", type=int, default=300, help="kills at random instants [300]")
