@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from otlp_requests import Span, as_json, request
+from wire import field
 
 from spanledger.ledger.limits import (
     QUANTITY_MAX,
@@ -321,8 +322,23 @@ def test_a_request_with_too_many_spans_is_refused_and_its_neighbours_are_not() -
     assert result.spans["request"].to_list() == [0, 0, 0, 2, 2, 2]
 
 
-def test_a_length_that_makes_the_decoder_panic_is_one_malformed_request() -> None:
-    good = request([Span()]).SerializeToString()
-    result = decoded(good, b"\x0a" + b"\xff" * 9 + b"\x01", good)
+@pytest.mark.parametrize("last", [b"\x01", b"\x7f", b"\xff\x01"])
+def test_a_length_that_makes_the_decoder_panic_is_one_malformed_request(
+    last: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    good = request([Span({"n": -1})]).SerializeToString()
+    result = decoded(good, b"\x0a" + b"\xff" * 9 + last, good)
     assert list(result.malformed) == [1]
     assert result.spans["request"].to_list() == [0, 2]
+    assert capfd.readouterr() == ("", "")  # a panic, though caught, has written to the log
+
+
+def test_such_a_length_in_an_array_costs_the_arrays_and_no_request(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    array = field(5, b"\x0a" + b"\xff" * 9 + b"\x01")
+    attribute = field(1, KEYS.names[0].encode()) + field(2, array)
+    result = decoded(field(1, field(2, field(2, field(9, attribute)))))
+    assert not result.malformed
+    assert result.spans.height == 1
+    assert capfd.readouterr() == ("", "")

@@ -22,6 +22,8 @@ import ptars
 import pyarrow as pa
 import pyarrow.compute as pc
 from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
 
 
 class Signal(Enum):
@@ -91,7 +93,39 @@ class Malformed(Exception):  # noqa: N818 - reads as what it is: raise Malformed
     """The bytes are no OTLP request; the message says why, in fixed words."""
 
 
-def _handlers(*messages: str) -> list[Any]:
+class _Decoder:
+    """Decodes one kind of message to Arrow."""
+
+    def __init__(self, to_arrow: Any, message: type[Message]) -> None:
+        self._to_arrow = to_arrow
+        self._message = message
+
+    def from_list(self, encoded: list[bytes]) -> pa.RecordBatch:
+        self._check(encoded)
+        return self._to_arrow.list_to_record_batch(encoded)
+
+    def from_array(self, encoded: pa.Array) -> pa.RecordBatch:
+        suspects = encoded.filter(pc.match_substring(encoded, _NEAR_2_TO_64))
+        self._check(suspects.to_pylist())
+        return self._to_arrow.array_to_record_batch(encoded)
+
+    def _check(self, encoded: Sequence[bytes]) -> None:
+        """Have protobuf's own parser look where ptars may panic.
+
+        A caught panic harms nobody, but it has written to the log before it can be caught: whoever
+        may send a span could fill the disk with it.
+        """
+        for data in encoded:
+            if _NEAR_2_TO_64 in data:
+                self._message.FromString(data)
+
+
+# In the middle of each number near 2**64, which as a length makes ptars panic. In honest requests
+# it is of a negative number, or of an id.
+_NEAR_2_TO_64: Final = b"\xff" * 5
+
+
+def _decoders(*messages: str) -> list[_Decoder]:
     file = descriptor_pb2.FileDescriptorProto(
         name="spanledger/otlp.proto", package=_PACKAGE, syntax="proto2"
     )
@@ -110,13 +144,11 @@ def _handlers(*messages: str) -> list[Any]:
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     handlers = ptars.HandlerPool([pool.FindFileByName(file.name)])
-    return [
-        handlers.get_for_message(pool.FindMessageTypeByName(f"{_PACKAGE}.{message}"))
-        for message in messages
-    ]
+    found = [pool.FindMessageTypeByName(f"{_PACKAGE}.{message}") for message in messages]
+    return [_Decoder(handlers.get_for_message(one), GetMessageClass(one)) for one in found]
 
 
-*_REQUESTS, _ARRAY = _handlers(*(signal.message for signal in Signal), "ArrayValue")
+*_REQUESTS, _ARRAY = _decoders(*(signal.message for signal in Signal), "ArrayValue")
 _REQUEST_OF: Final = dict(zip(Signal, _REQUESTS, strict=True))
 
 
@@ -127,7 +159,7 @@ def from_protobuf(bodies: Sequence[bytes], signal: Signal) -> pa.Array:
         Malformed: at least one body is no such message; ptars does not say which.
     """
     try:
-        return _REQUEST_OF[signal].list_to_record_batch(list(bodies)).column(0)
+        return _REQUEST_OF[signal].from_list(list(bodies)).column(0)
     except BaseException as error:  # noqa: BLE001 - a panic has no class to name
         _reraise_unless_malformed(error)
         raise Malformed(f"the body is no protobuf {signal.message}") from None
@@ -139,7 +171,8 @@ def _reraise_unless_malformed(error: BaseException) -> None:
     A length near 2**64 makes ptars panic. That is no ``Exception``, so eleven bytes would end the
     thread that decodes, and its class can be had from no module.
     """
-    if not isinstance(error, ValueError) and type(error).__name__ != "PanicException":
+    expected = isinstance(error, ValueError | DecodeError)
+    if not expected and type(error).__name__ != "PanicException":
         raise error
 
 
@@ -149,7 +182,7 @@ def array_text(encoded: pa.Array) -> pa.Array:
     What cannot be decoded becomes null: it is one attribute, not a request.
     """
     try:
-        lists = _ARRAY.array_to_record_batch(encoded.fill_null(b"").cast(pa.binary())).column(0)
+        lists = _ARRAY.from_array(encoded.fill_null(b"").cast(pa.binary())).column(0)
     except BaseException as error:  # noqa: BLE001 - a panic has no class to name
         _reraise_unless_malformed(error)
         return pa.nulls(len(encoded), pa.binary())
