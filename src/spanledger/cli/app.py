@@ -146,6 +146,65 @@ def report(
     reporting.run(url, since, until, form)
 
 
+@app.command()
+def export(  # noqa: PLR0913, PLR0917 - an option each
+    view: Annotated[
+        str,
+        typer.Option(help="A public view, or focus: charges in the words of FOCUS."),
+    ] = "calls",
+    form: Annotated[
+        Literal["csv", "jsonl", "parquet"] | None,
+        typer.Option("--format", help="[default: by the ending of the file, else csv]"),
+    ] = None,
+    start: Annotated[
+        datetime | None,
+        typer.Option(
+            "--from",
+            formats=moments.FORMATS,
+            help=f"First moment, UTC unless it says otherwise [default: {_REPORT_DAYS} days ago]",
+        ),
+    ] = None,
+    end: Annotated[
+        datetime | None,
+        typer.Option("--to", formats=moments.FORMATS, help="First moment after it [default: now]"),
+    ] = None,
+    output: Annotated[str, typer.Option(metavar="FILE", help="Where to; - is stdout.")] = "-",
+    focus_version: Annotated[
+        Literal["1.4", "1.3", "1.2"], typer.Option(help="Of FOCUS, for --view focus.")
+    ] = "1.4",
+    billing_account: Annotated[
+        str,
+        typer.Option(help="BillingAccountId, for --view focus [default: the tenant]"),
+    ] = "",
+    url: Annotated[
+        str, typer.Option(help="The collector's SQL listener [default: sql.listen]")
+    ] = "",
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Open the ledger itself, while no collector runs.")
+    ] = False,
+    config_file: ConfigFile = None,
+    data_dir: DataDir = None,
+    overrides: Overrides = None,
+) -> None:
+    """Write calls, sums or FOCUS charges to a file: CSV, JSON lines, Parquet."""
+    from spanledger.cli import export as exporting  # noqa: PLC0415 - help must not load it
+
+    request = exporting.Request(
+        view=view,
+        start=moments.utc(start),
+        end=moments.utc(end),
+        output=output,
+        form=form or "",
+        focus_version=focus_version,
+        billing_account=billing_account,
+    )
+    config = _load(config_file, data_dir, overrides)
+    exporting.check(request)
+    asked = exporting.offline(config.data_dir) if offline else exporting.listener(config, url)
+    with asked as query:
+        exporting.run(request, query)
+
+
 app.command()(price)
 
 

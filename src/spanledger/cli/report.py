@@ -47,15 +47,15 @@ def run(
         answer = summary.load(client, start=start, end=end)
     except ClickHouseError as error:
         hint = "Is there a spanledger behind this --url, of the same version?"
-        raise ReportError(f"the ledger did not answer: {_cause(error)}", hint=hint) from None
+        raise ReportError(f"the ledger did not answer: {cause(error)}", hint=hint) from None
     if form == "json":
         typer.echo(render.summary_json(answer))
     else:
         Console(file=sys.stdout).print(render.summary(answer))
 
 
-def connect_http(url: str) -> summary.Client:
-    """Open a client for a ClickHouse HTTP address.
+def connect_http(url: str, username: str | None = None, password: str = "") -> summary.Client:
+    """Open a client for a ClickHouse HTTP address, which may hold name and password itself.
 
     Raises:
         ReportError: the address cannot be read, or nothing answers there.
@@ -76,8 +76,8 @@ def connect_http(url: str) -> summary.Client:
             host=parts.hostname,
             port=parts.port or (443 if secure else 8123),
             secure=secure,
-            username=parts.username,
-            password=parts.password or "",
+            username=username or parts.username,
+            password=password or parts.password or "",
             database=parts.path.strip("/") or "__default__",
             connect_timeout=_CONNECT_S,
         )
@@ -85,11 +85,11 @@ def connect_http(url: str) -> summary.Client:
         # Without the user and the password that the address may hold.
         where = f"{parts.scheme}://{parts.hostname}:{parts.port or (443 if secure else 8123)}"
         hint = "Is `spanledger serve` running, and is this its sql.listen? Choose with --url"
-        raise ReportError(f"no ledger answers at {where}: {_cause(error)}", hint=hint) from None
+        raise ReportError(f"no ledger answers at {where}: {cause(error)}", hint=hint) from None
     return cast("summary.Client", client)
 
 
-def _cause(error: BaseException) -> str:
+def cause(error: BaseException) -> str:
     """Say in one line why; what the system said, if that was it, and not who wrapped it."""
     inner: BaseException | None = error
     while inner is not None:
