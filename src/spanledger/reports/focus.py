@@ -16,7 +16,13 @@ import polars as pl
 
 from spanledger.ledger.schema import MONEY
 from spanledger.reports.focus_columns import NEWEST, columns
-from spanledger.reports.focus_names import base_unit, provider_name, service_name
+from spanledger.reports.focus_names import (
+    base_unit,
+    provider_name,
+    service_name,
+    token_cache_action,
+    token_direction,
+)
 from spanledger.reports.plain_text import json
 
 # Key in Tags <- column. All of the caller's own words; what was not said is no tag.
@@ -193,6 +199,7 @@ def _costs(rows: pl.DataFrame) -> dict[str, pl.Expr]:
     return {
         "BilledCost": pl.col("amount_usd"),
         "BillingCurrency": pl.lit("USD"),
+        "CommitmentDiscountStatus": pl.lit(None, pl.String),
         "ConsumedQuantity": pl.col("quantity"),
         "ConsumedUnit": unit,
         "ContractedCost": pl.col("amount_usd"),
@@ -201,6 +208,10 @@ def _costs(rows: pl.DataFrame) -> dict[str, pl.Expr]:
         "ListCost": pl.col("list_usd"),
         "ListUnitPrice": pl.col("list_rate"),
         "PricingCategory": pl.when(_IS_LINE).then(pl.lit("Standard")),
+        "PricingCurrency": pl.lit("USD"),
+        "PricingCurrencyContractedUnitPrice": pl.col("rate_usd"),
+        "PricingCurrencyEffectiveCost": pl.col("amount_usd"),
+        "PricingCurrencyListUnitPrice": pl.col("list_rate"),
         "PricingQuantity": pl.col("pricing_quantity"),
         "PricingUnit": pl.when(_IS_LINE).then(pl.concat_str(per, unit)),
     }
@@ -212,6 +223,7 @@ def _who(rows: pl.DataFrame, billing_account: str) -> dict[str, pl.Expr]:
         "BillingAccountId": pl.lit(billing_account) if billing_account else pl.col("tenant"),
         "BillingAccountName": pl.lit(None, pl.String),
         "HostProviderName": payee,
+        "InvoiceId": pl.lit(None, pl.String),
         "InvoiceIssuerName": payee,
         "ProviderName": payee,
         "PublisherName": payee,
@@ -230,7 +242,13 @@ def _sku(rows: pl.DataFrame) -> dict[str, pl.Expr]:
     """What is sold, and at which price: the same for every account, so without the contract."""
     sku = pl.concat_str("provider", "model", "unit", separator="/")
     list_price = pl.col("price_id").str.replace(_FACTOR, "")
-    details = {"x_Model": pl.col("model"), "x_Unit": pl.col("unit")}
+    details = {
+        "x_Model": pl.col("model"),
+        "x_Unit": pl.col("unit"),
+        # Without x_ they are in the draft of FOCUS 1.5.
+        "x_TokenDirection": _named(rows, "unit", token_direction),
+        "x_TokenCacheAction": _named(rows, "unit", token_cache_action),
+    }
     return {
         "SkuId": sku,
         "SkuMeter": _meter(rows),
@@ -265,7 +283,7 @@ def _meter(rows: pl.DataFrame) -> pl.Expr:
     return _named(rows, "unit", lambda key: key.replace("_", " ").title())
 
 
-def _named(rows: pl.DataFrame, column: str, name: Callable[[str], str]) -> pl.Expr:
+def _named(rows: pl.DataFrame, column: str, name: Callable[[str], str | None]) -> pl.Expr:
     """What a few distinct values are called; null stays null."""
     distinct = rows.get_column(column).drop_nulls().unique().to_list()
     names = {value: name(value) for value in distinct}

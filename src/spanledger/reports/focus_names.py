@@ -58,3 +58,21 @@ def base_unit(usage_key: str) -> str:
         return _UNITS[usage_key]
     last = usage_key.rpartition("_")[2]
     return _UNITS.get(last, last.title() or _NOBODY)
+
+
+def token_direction(usage_key: str) -> str | None:
+    """Whether tokens go in or come out; None where it counts no tokens, or both."""
+    if not usage_key.endswith("tokens"):
+        return None
+    if usage_key.startswith("output_"):
+        return "Output"
+    return "Input" if usage_key.startswith(("input_", "cache_")) else None
+
+
+def token_cache_action(usage_key: str) -> str | None:
+    """What a cache has to do with tokens that go in; None for all others."""
+    if token_direction(usage_key) != "Input":
+        return None
+    if not usage_key.startswith("cache_"):
+        return "None"
+    return "Write" if "write" in usage_key else "Read"
