@@ -210,7 +210,7 @@ def _answered(query: Query, text: str, parameters: Mapping[str, Any]) -> pa.Tabl
 
 def _tell_left_out(query: Query, since_ns: int, until_ns: int) -> None:
     text = focus_export.without_price()
-    calls = _answered(query, text, _parameters(text, export.Cut(since_ns, until_ns)))
+    calls = _answered(query, text, {"since_ns": since_ns, "until_ns": until_ns})
     if count := calls.column("calls")[0].as_py():
         typer.echo(
             f"{count:,} calls of this time have no price and therefore no row: "

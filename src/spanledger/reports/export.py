@@ -45,7 +45,7 @@ class Cut:
 
     since_ns: int
     until_ns: int
-    rows: int = ROWS_MAX
+    rows: int
     skip: int = 0
 
 
@@ -83,7 +83,9 @@ class _Answer:
         return bool(self.rows.num_rows < self.rows_max)
 
 
-def pieces(ask: Ask, view: str, since_ns: int, until_ns: int) -> Iterator[Piece]:
+def pieces(
+    ask: Ask, view: str, since_ns: int, until_ns: int, rows_max: int = ROWS_MAX
+) -> Iterator[Piece]:
     """Everything in ``[since_ns, until_ns)``; the first piece may be empty, and tells the columns.
 
     Raises:
@@ -91,17 +93,18 @@ def pieces(ask: Ask, view: str, since_ns: int, until_ns: int) -> Iterator[Piece]
     """
     time = VIEWS[view]
     if time is None:
-        yield from _by_number(ask, since_ns, until_ns)
+        yield from _by_number(ask, Cut(since_ns, until_ns, rows_max))
     else:
-        yield from _by_time(ask, time, since_ns, until_ns)
+        yield from _by_time(ask, time, Cut(since_ns, until_ns, rows_max))
 
 
-def _by_time(ask: Ask, time: str, since_ns: int, until_ns: int) -> Iterator[Piece]:
+def _by_time(ask: Ask, time: str, wanted: Cut) -> Iterator[Piece]:
+    since_ns = wanted.since_ns
     width_ns = _FIRST_NS
     is_first = True
-    while since_ns < until_ns:
-        reached_ns = min(since_ns + width_ns, until_ns)
-        answer = _asked(ask, Cut(since_ns, reached_ns))
+    while since_ns < wanted.until_ns:
+        reached_ns = min(since_ns + width_ns, wanted.until_ns)
+        answer = _asked(ask, Cut(since_ns, reached_ns, wanted.rows))
         rows = answer.rows
         if not answer.is_whole:
             # The last instant may have more rows than came; all before it are complete.
@@ -111,7 +114,7 @@ def _by_time(ask: Ask, time: str, since_ns: int, until_ns: int) -> Iterator[Piec
         if rows.num_rows or (answer.is_whole and is_first):
             yield Piece(rows, reached_ns)
         elif not answer.is_whole:
-            yield from _by_number(ask, reached_ns, reached_ns + 1)
+            yield from _by_number(ask, Cut(reached_ns, reached_ns + 1, wanted.rows))
             reached_ns += 1
         is_first = False
         width_ns = _next_width(answer, reached_ns - since_ns)
@@ -120,20 +123,21 @@ def _by_time(ask: Ask, time: str, since_ns: int, until_ns: int) -> Iterator[Piec
 
 def _next_width(answer: _Answer, covered_ns: int) -> int:
     """As wide as most of a piece is likely to fill."""
-    factor = min(_WIDER_MAX, _DENSITY_AIM * answer.rows_max / max(answer.rows.num_rows, 1))
-    return max(1, int(covered_ns * factor))
+    found = answer.rows.num_rows
+    factor = _DENSITY_AIM * answer.rows_max / found if found else _WIDER_MAX
+    return max(1, int(covered_ns * min(factor, _WIDER_MAX)))
 
 
-def _by_number(ask: Ask, since_ns: int, until_ns: int) -> Iterator[Piece]:
+def _by_number(ask: Ask, wanted: Cut) -> Iterator[Piece]:
     """For rows of one instant, and where there is no time."""
-    skip = 0
+    cut = wanted
     while True:
-        answer = _asked(ask, Cut(since_ns, until_ns, skip=skip))
-        if answer.rows.num_rows or not skip:
-            yield Piece(answer.rows, until_ns)
+        answer = _asked(ask, cut)
+        if answer.rows.num_rows or not cut.skip:
+            yield Piece(answer.rows, cut.until_ns)
         if answer.is_whole:
             return
-        skip += answer.rows.num_rows
+        cut = replace(cut, skip=cut.skip + answer.rows.num_rows)
 
 
 def _asked(ask: Ask, cut: Cut) -> _Answer:

@@ -107,6 +107,7 @@ def _with_list_prices(rows: pl.DataFrame) -> pl.DataFrame:
         .otherwise(_ratio(pl.col("rate_usd"), factor))
     )
     rows = rows.with_columns(list_rate=rate.cast(MONEY), per_units=pl.col("per").cast(MONEY))
+    rows = rows.with_columns(is_divided=pl.col("list_rate").is_null())
     same = pl.col("list_rate") == pl.col("rate_usd")
     listed = pl.col("quantity") * pl.col("list_rate") / pl.col("per_units")
     rows = rows.with_columns(
@@ -118,7 +119,7 @@ def _with_list_prices(rows: pl.DataFrame) -> pl.DataFrame:
         pricing_quantity=(pl.col("quantity") / pl.col("per_units")).cast(MONEY),
     )
     return _divided(rows).with_columns(
-        list_rate=pl.when(pl.col("list_rate").is_null() & _IS_LINE)
+        list_rate=pl.when("is_divided")
         .then(_ratio(pl.col("list_usd"), pl.col("pricing_quantity")))
         .otherwise("list_rate")
     )
@@ -126,7 +127,7 @@ def _with_list_prices(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _divided(rows: pl.DataFrame) -> pl.DataFrame:
     """Give lines of unknown list price what the others leave; the last one takes the rounding."""
-    unknown = _IS_LINE & pl.col("list_usd").is_null()
+    unknown = _IS_LINE & pl.col("is_divided")
     known = pl.when(_IS_LINE).then(pl.col("list_usd")).fill_null(_NOTHING).sum().over("entry")
     left = pl.col("list_cost_usd") - known
     amounts = pl.when(unknown).then(pl.col("amount_usd").abs()).otherwise(_NOTHING)
@@ -266,6 +267,9 @@ def _ours() -> dict[str, pl.Expr]:
         "x_CostClass": pl.col("cost_class"),
         "x_EntryKind": pl.col("kind"),
         "x_KnownAt": pl.col("known_at"),
+        "x_ListPriceBasis": pl.when(_IS_LINE).then(
+            pl.when("is_divided").then(pl.lit("divided")).otherwise(pl.lit("recorded"))
+        ),
         "x_Model": _said("model"),
         "x_Operation": _said("operation"),
         "x_PriceBook": _said("price_book"),

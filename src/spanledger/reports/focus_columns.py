@@ -122,6 +122,11 @@ ALL: Final = (
     _text("x_CostClass", "`exact`, `bounded`, `estimated`, `free`, ..."),
     _text("x_EntryKind", "`charge` or `restatement`"),
     Column("x_KnownAt", TIME, allows_nulls=False, source="when it was booked"),
+    _text(
+        "x_ListPriceBasis",
+        "`recorded`; `divided` where a contract hides it: see below",
+        nulls=True,
+    ),
     _text("x_Model", "the model, as the price book calls it", nulls=True),
     _text("x_Operation", "`chat`, `embeddings`, ...", nulls=True),
     _text("x_PriceBook", "version of the price book", nulls=True),
