@@ -11,6 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from spanledger.cli.app import app
+from spanledger.reports.focus import TAGS
+from spanledger.reports.focus_columns import NEWEST
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,6 +29,16 @@ def test_the_views_are_documented_as_they_are() -> None:
         [sys.executable, ROOT / "docs" / "sql.py"], capture_output=True, text=True, timeout=60
     )
     assert made.stdout == (ROOT / "docs" / "sql.md").read_text(), made.stderr
+
+
+def test_the_columns_of_focus_are_documented_as_they_are() -> None:
+    made = subprocess.run(
+        [sys.executable, ROOT / "docs" / "focus.py"], capture_output=True, text=True, timeout=60
+    )
+    page = (ROOT / "docs" / "export.md").read_text()
+    assert made.stdout == page
+    assert all(f"`{tag}`" in page for tag in TAGS)
+    assert f"FOCUS {NEWEST}" in page
 
 
 def test_what_the_estimator_is_shown_to_print_is_what_it_prints() -> None:

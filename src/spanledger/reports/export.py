@@ -101,10 +101,11 @@ def pieces(
 def _by_time(ask: Ask, time: str, wanted: Cut) -> Iterator[Piece]:
     since_ns = wanted.since_ns
     width_ns = _FIRST_NS
+    rows_max = wanted.rows
     is_first = True
     while since_ns < wanted.until_ns:
         reached_ns = min(since_ns + width_ns, wanted.until_ns)
-        answer = _asked(ask, Cut(since_ns, reached_ns, wanted.rows))
+        answer = _asked(ask, Cut(since_ns, reached_ns, rows_max))
         rows = answer.rows
         if not answer.is_whole:
             # The last instant may have more rows than came; all before it are complete.
@@ -114,9 +115,11 @@ def _by_time(ask: Ask, time: str, wanted: Cut) -> Iterator[Piece]:
         if rows.num_rows or (answer.is_whole and is_first):
             yield Piece(rows, reached_ns)
         elif not answer.is_whole:
-            yield from _by_number(ask, Cut(reached_ns, reached_ns + 1, wanted.rows))
+            yield from _by_number(ask, Cut(reached_ns, reached_ns + 1, rows_max))
             reached_ns += 1
         is_first = False
+        # What was too much is likely to be so again.
+        rows_max = min(wanted.rows, 2 * answer.rows_max)
         width_ns = _next_width(answer, reached_ns - since_ns)
         since_ns = reached_ns
 
@@ -137,7 +140,7 @@ def _by_number(ask: Ask, wanted: Cut) -> Iterator[Piece]:
             yield Piece(answer.rows, cut.until_ns)
         if answer.is_whole:
             return
-        cut = replace(cut, skip=cut.skip + answer.rows.num_rows)
+        cut = replace(cut, rows=answer.rows_max, skip=cut.skip + answer.rows.num_rows)
 
 
 def _asked(ask: Ask, cut: Cut) -> _Answer:
