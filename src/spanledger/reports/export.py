@@ -31,6 +31,16 @@ FOCUS: Final = "focus"
 # None: sums over all calls, which belong to no time.
 VIEWS: Final[dict[str, str | None]] = {
     "calls": "start_time",
+    "conversations": "first_call",
+    "costs_daily": "day",
+    "costs_hourly": "hour",
+    "customers": None,
+    "features": None,
+    "keys": None,
+    "restatements": "known_at",
+    "services": None,
+    "unpriced_models": None,
+    "users": None,
     FOCUS: "start_time",
 }
 

@@ -1,0 +1,89 @@
+"""Exports of a ledger in which calls were settled and summed up."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from focus_rules import total, violations
+
+from spanledger.cli.export import Query, Request, offline, run
+from spanledger.ledger.schema import entries_to_arrow
+from spanledger.reports.export import VIEWS
+from spanledger.store.client import Store
+
+doubles: Any = pytest.importorskip("doubles")
+settler: Any = pytest.importorskip("spanledger.collector.settler")
+roller: Any = pytest.importorskip("spanledger.collector.roller")
+
+CAPTURES = ("openinference-anthropic", "openllmetry-langchain-both", "agent-framework")
+Export = Callable[[str], pl.DataFrame]
+
+
+class Unmetered:
+    def restated(self, legs: pl.DataFrame) -> None:
+        """Nobody looks."""
+
+
+@pytest.fixture(scope="module")
+def query(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Query]:
+    """Asks a ledger of calls that were observed more than once."""
+    data_dir = tmp_path_factory.mktemp("settled")
+    store = Store.open_embedded(data_dir / "clickhouse")
+    for capture in CAPTURES:
+        charges = entries_to_arrow(doubles.charges_of(capture))
+        store.insert(pa.Table.from_batches([charges]))
+    known_at_ns = doubles.KNOWN_AT_NS
+    settling = settler.Settler(
+        store,
+        lambda calls: doubles.price(calls, doubles.BOOK, known_at_ns=known_at_ns),
+        Unmetered(),
+    )
+    for job in (settling.run, roller.Roller(store).run):
+        while job():
+            pass
+    store.close()
+    with offline(data_dir) as asked:
+        yield asked
+
+
+@pytest.fixture
+def export(query: Query, tmp_path: Path) -> Export:
+    def exported(view: str) -> pl.DataFrame:
+        file = tmp_path / f"{view}.parquet"
+        years = (2026, 2027) if VIEWS[view] is not None else (None, None)
+        start, end = (year and datetime(year, 1, 1, tzinfo=UTC) for year in years)
+        run(Request(view=view, start=start, end=end, output=str(file)), query)
+        return pl.read_parquet(file)
+
+    return exported
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_has_rows(export: Export, view: str) -> None:
+    assert export(view).height > 0
+
+
+def test_calls_sums_and_focus_agree_to_the_last_digit(export: Export) -> None:
+    calls = export("calls")
+    assert calls.height == sum(doubles.TRUE_CALLS[capture] for capture in CAPTURES)
+    cost = total(calls, "cost_usd")
+    assert cost > Decimal(0)
+    for view in ("costs_hourly", "costs_daily", "customers"):
+        assert total(export(view), "cost_usd") == cost
+    charges = export("focus")
+    assert total(charges, "BilledCost") == cost
+    assert total(charges, "ListCost") == total(calls, "list_cost_usd")
+
+
+def test_what_was_settled_is_taken_back_and_booked_in_rows_of_their_own(export: Export) -> None:
+    charges = export("focus")
+    assert list(violations(charges, "1.4")) == []
+    settled = charges.filter(x_EntryKind="restatement")
+    assert set(settled["x_CorrectionReason"]) <= {"settled", "settled_anew"}
+    assert (settled["BilledCost"] < 0).any()
+    assert (settled["BilledCost"] > 0).any()
