@@ -55,8 +55,11 @@ def query(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Query]:
 def export(query: Query, tmp_path: Path) -> Export:
     def exported(view: str) -> pl.DataFrame:
         file = tmp_path / f"{view}.parquet"
-        years = (2026, 2027) if VIEWS[view] is not None else (None, None)
-        start, end = (year and datetime(year, 1, 1, tzinfo=UTC) for year in years)
+        start, end = (
+            (datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC))
+            if VIEWS[view] is not None
+            else (None, None)
+        )
         run(Request(view=view, start=start, end=end, output=str(file)), query)
         return pl.read_parquet(file)
 

@@ -63,7 +63,9 @@ class Target:
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(1_024, hard), hard))  # the usual one
-    collector = Collector(tmp_path_factory.mktemp("hostile") / "data").wait_ready()
+    # Settling and summing up have a memory of their own, at their own time; not looked at here.
+    still = ("--set", "settlement.every_seconds=3600")
+    collector = Collector(tmp_path_factory.mktemp("hostile") / "data", *still).wait_ready()
     # Of this process, which holds the other ends.
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(4_096, hard)), hard))
     made = Target(collector)
