@@ -1,6 +1,7 @@
 """Exports of a ledger in which calls were settled and summed up."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -55,12 +56,11 @@ def query(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Query]:
 def export(query: Query, tmp_path: Path) -> Export:
     def exported(view: str) -> pl.DataFrame:
         file = tmp_path / f"{view}.parquet"
-        start, end = (
-            (datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC))
-            if VIEWS[view] is not None
-            else (None, None)
-        )
-        run(Request(view=view, start=start, end=end, output=str(file)), query)
+        request = Request(view=view, output=str(file))
+        if VIEWS[view] is not None:
+            begin, end = (datetime(year, 1, 1, tzinfo=UTC) for year in (2026, 2027))
+            request = replace(request, start=begin, end=end)
+        run(request, query)
         return pl.read_parquet(file)
 
     return exported
