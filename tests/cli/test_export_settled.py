@@ -5,21 +5,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
+import doubles
 import polars as pl
 import pyarrow as pa
 import pytest
 from focus_rules import total, violations
 
 from spanledger.cli.export import Query, Request, offline, run
+from spanledger.collector import roller, settler
 from spanledger.ledger.schema import entries_to_arrow
 from spanledger.reports.export import VIEWS
 from spanledger.store.client import Store
-
-doubles: Any = pytest.importorskip("doubles")
-settler: Any = pytest.importorskip("spanledger.collector.settler")
-roller: Any = pytest.importorskip("spanledger.collector.roller")
 
 CAPTURES = ("openinference-anthropic", "openllmetry-langchain-both", "agent-framework")
 Export = Callable[[str], pl.DataFrame]

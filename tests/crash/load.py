@@ -37,7 +37,7 @@ class Load:
     answers_s: list[float] = field(default_factory=list)  # how long acknowledgements took
     failures: list[BaseException] = field(default_factory=list)
     refusals_s: list[float] = field(default_factory=list)  # and answers to try again
-    unanswered_s: list[float] = field(default_factory=list)  # refused or cut off connections
+    unanswered: list[str] = field(default_factory=list)  # why: refused, cut off, too late
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
@@ -88,7 +88,7 @@ class Load:
             taken = wire.export(request(batch).SerializeToString())
             elapsed = time.monotonic() - started
             if taken is None:
-                self.unanswered_s.append(elapsed)
+                self.unanswered.append(wire.why)
                 self._stop.wait(_AGAIN_S)
             elif not taken:
                 self.refusals_s.append(elapsed)

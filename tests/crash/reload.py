@@ -94,9 +94,10 @@ def under_load(
                 failures += _signal(victim, desk, number)
                 wanted = (number + 1) * requests
                 assert until(lambda: len(senders.answers_s) >= wanted, _PATIENCE_S)  # noqa: B023 - now
-        if senders.refusals_s or senders.unanswered_s:
+        if senders.refusals_s or senders.unanswered:
             failures.append(
-                f"{len(senders.refusals_s)} refused, {len(senders.unanswered_s)} unanswered"
+                f"{len(senders.refusals_s)} refused, {len(senders.unanswered)} unanswered:"
+                f" {senders.unanswered[:5]}"
             )
         remark = f"{signals} signals, {len(senders.answers_s)} requests"
         return judged(victim, oracle, all_acknowledged=True, failures=failures, remarks=(remark,))

@@ -72,8 +72,11 @@ def _lasts(front: Front, fault: Fault, seconds: float, senders: Load) -> None:
 
 def _wrong(victim: Victim, senders: Load) -> list[str]:
     wrong = []
-    if senders.refusals_s or senders.unanswered_s:
-        wrong.append(f"{len(senders.refusals_s)} refused, {len(senders.unanswered_s)} unanswered")
+    if senders.refusals_s or senders.unanswered:
+        wrong.append(
+            f"{len(senders.refusals_s)} refused, {len(senders.unanswered)} unanswered:"
+            f" {senders.unanswered[:5]}"
+        )
     if (resident := resident_mib(victim.pid)) > _RESIDENT_MIB_MAX:
         wrong.append(f"{resident} MiB resident, allowed {_RESIDENT_MIB_MAX}")
     return wrong

@@ -24,6 +24,8 @@ _UNKNOWN: Final = {
 class Wire(Protocol):
     """One sender's connection."""
 
+    why: str  # nobody answered the last time that nobody did
+
     def export(self, body: bytes) -> bool | None:
         """True when acknowledged, False when asked to try again, None when nobody answered."""
 
@@ -35,6 +37,7 @@ class GrpcWire:
     """A channel; ``ca`` is the authority of the listener's certificate, if it has one."""
 
     def __init__(self, address: str, ca: Path | None = None) -> None:
+        self.why = ""
         self._address = address
         self._credentials = grpc.ssl_channel_credentials(ca.read_bytes()) if ca else None
         self._channel: grpc.Channel | None = None
@@ -50,15 +53,18 @@ class GrpcWire:
             if error.code() not in _UNKNOWN:
                 raise
             trailers = dict(cast("Any", error).trailing_metadata() or ())
+            self.why = f"gRPC: {cast('Any', error).details()}"
             return False if "google.rpc.retryinfo-bin" in trailers else None
         return True
 
     def _open(self) -> grpc.Channel:
-        # Quick to come back: a channel's own pauses grow to minutes. And channels of one process
-        # share connections unless told not to; then closing one would not end its connection.
-        options = [("grpc.min_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 100)]
-        options += [
+        # Quick to come back: a channel's own pauses grow to minutes. What is called the least of
+        # them is also how long a handshake may take. And channels of one process share connections
+        # unless told not to; then closing one would not end its connection.
+        options = [
             ("grpc.initial_reconnect_backoff_ms", 50),
+            ("grpc.max_reconnect_backoff_ms", 100),
+            ("grpc.min_reconnect_backoff_ms", DEADLINE_S * 1_000),
             ("grpc.use_local_subchannel_pool", 1),
         ]
         if self._credentials is None:
@@ -75,6 +81,7 @@ class HttpWire:
     """A keep-alive connection; ``ca`` is the authority of the listener's certificate."""
 
     def __init__(self, address: str, ca: Path | None = None) -> None:
+        self.why = ""
         self._connection = (
             HTTPSConnection(
                 address,
@@ -91,7 +98,8 @@ class HttpWire:
             self._connection.request("POST", "/v1/traces", body, headers)
             answer = self._connection.getresponse()
             text = answer.read()
-        except (OSError, HTTPException):  # nobody listens, or the answer was cut
+        except (OSError, HTTPException) as error:  # nobody listens, or the answer was cut
+            self.why = f"HTTP: {error!r}"
             self._connection.close()
             return None
         if answer.status not in {200, 503}:
