@@ -14,6 +14,7 @@ from focus_rules import total, violations
 
 from spanledger.cli.export import Query, Request, offline, run
 from spanledger.collector import roller, settler
+from spanledger.ledger.pricing import price
 from spanledger.ledger.schema import entries_to_arrow
 from spanledger.reports.export import VIEWS
 from spanledger.store.client import Store
@@ -38,7 +39,7 @@ def query(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Query]:
     known_at_ns = doubles.KNOWN_AT_NS
     settling = settler.Settler(
         store,
-        lambda calls: doubles.price(calls, doubles.BOOK, known_at_ns=known_at_ns),
+        lambda calls: price(calls, doubles.BOOK, known_at_ns=known_at_ns),
         Unmetered(),
     )
     for job in (settling.run, roller.Roller(store).run):
