@@ -201,6 +201,20 @@ class Failing:
         self._store.execute(name, parameters)
 
 
+class Listening:
+    """A store of which one hears what it is asked."""
+
+    def __init__(self, store: Store, asked: list[str]) -> None:
+        self._store, self._asked = store, asked
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def query(self, name: str, parameters: Any = None) -> pa.Table:
+        self._asked.append(name)
+        return self._store.query(name, parameters)
+
+
 @pytest.mark.parametrize("step", ["before", "half", "after"])
 def test_an_interrupted_settlement_is_finished_by_the_next(ledger: Ledger, step: str) -> None:
     ledger.deliver(pl.DataFrame(entries(*pair(step))))
@@ -246,3 +260,19 @@ def test_a_pass_is_bounded_and_goes_on_where_it_stopped(ledger: Ledger) -> None:
     assert passes >= 3
     assert ledger.query("SELECT count() FROM calls WHERE tenant = 'many'") == [(25,)]
     assert ledger.query("SELECT count() FROM calls WHERE tenant = 'many-too'") == [(1,)]
+
+
+def test_what_was_looked_at_is_not_looked_at_again_until_something_comes(ledger: Ledger) -> None:
+    """A burst that lies within the margin cost a busy core for ever after."""
+    asked: list[str] = []
+    settler = Settler(Listening(ledger.store, asked), as_of_now, Unmetered(), rows_max=10)
+    ledger.deliver(pl.DataFrame(entries(*(entry(n, tenant="calm") for n in range(1, 26)))))
+    settle(settler)
+    assert "fresh_charges" in asked
+    asked.clear()
+    settle(settler)
+    assert asked == ["fresh_moments"]
+    ledger.deliver(pl.DataFrame(entries(*pair("calm-too"))))
+    settle(settler)
+    assert asked.count("fresh_charges") == 1
+    assert ledger.query("SELECT count() FROM calls WHERE tenant = 'calm-too'") == [(1,)]

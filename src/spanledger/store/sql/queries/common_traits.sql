@@ -10,8 +10,8 @@ FROM
             (1, if(response_id = '', 0, cityHash64(tenant, response_id, 'id'))),
             (1, cityHash64(tenant, service, input_tokens, output_tokens))
         ]) AS looked_at,
-        service,
-        scope_name
+        -- Least and greatest of a number cost a fifth of counting different texts.
+        cityHash64(service, scope_name) AS observer
     FROM spanledger.entries
     WHERE kind = 'charge'
         AND tenant IN {tenants:Array(String)}
@@ -22,4 +22,4 @@ FROM
 WHERE looked_at.2 != 0 AND looked_at.2 IN {traits:Array(UInt64)}
 GROUP BY looked_at
 HAVING count() BETWEEN 2 AND {sharers_max:UInt32}
-    AND (looked_at.1 = 0 OR uniqExact(service, scope_name) > 1)
+    AND (looked_at.1 = 0 OR min(observer) != max(observer))
