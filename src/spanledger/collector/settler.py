@@ -10,13 +10,13 @@ Never changes or deletes an entry. One at a time: the process that owns the ledg
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from spanledger.collector.circle import circle, frame, stretches
 from spanledger.ledger.restatement import (
     BOOKING,
     BOOKING_UNDONE,
@@ -28,7 +28,6 @@ from spanledger.ledger.restatement import (
     reversals,
     undone,
 )
-from spanledger.ledger.schema import ENTRIES
 from spanledger.ledger.settlement import KEY, OBSERVED, START_GAP_NS_MAX, sameness
 from spanledger.ledger.settlement_merge import Price, merge
 from spanledger.store.errors import StoreUnavailable
@@ -44,17 +43,12 @@ ROWS_MAX: Final = 20_000
 _ROWS_MIN: Final = 100
 # An insert under way may bring rows with an earlier moment than those that were read already.
 MARGIN_US: Final = 10_000_000
-# A trait that so many rows around a span share identifies nothing.
-_SHARERS_MAX: Final = 1_000
-# Observations of observations: how far a call's circle is followed.
-_ROUNDS_MAX: Final = 4
 # The circle of one call: as many observers as it may have, each a gap apart.
 _CIRCLE_NS: Final = 16 * START_GAP_NS_MAX
 SETTLED_STORED_AT: Final = "settled_stored_at"
 # Moments looked up at a time; an insert has one, and there are hundreds within the margin at most.
 _MOMENTS_MAX: Final = 100_000
 _NEVER_US: Final = 9_000_000_000_000_000  # the year 2255
-_TRAITS: Final = ("trace", "answer", "print")
 
 _START: Final[Mapping[str, Any]] = {
     "stored_at_us": 0,
@@ -176,7 +170,7 @@ class Settler:
         self._store.keep_moment(SETTLED_STORED_AT, newest_us * 1_000)
 
     def _settle(self, page: pl.DataFrame) -> None:
-        around = self._circle(page)
+        around = circle(self._store, page)
         if around is None:
             return
         found = sameness(around)
@@ -200,37 +194,10 @@ class Settler:
 
     # --- what there is --------------------------------------------------------------------------
 
-    def _circle(self, page: pl.DataFrame) -> pl.DataFrame | None:
-        """The charges that share a trait with new ones, and those that share one with them."""
-        traits = page.select(*_TRAITS, "tenant", "start_time_ns")
-        known = pl.DataFrame()
-        asked: set[int] = set()
-        for _ in range(_ROUNDS_MAX):
-            where = _where(traits["tenant"], traits["start_time_ns"], START_GAP_NS_MAX)
-            new = {trait for name in _TRAITS for trait in traits[name].to_list()} - asked - {0}
-            asked |= new
-            shared = self._store.query(
-                "common_traits", {**where, "traits": sorted(new), "sharers_max": _SHARERS_MAX}
-            )
-            if not shared.num_rows:
-                break
-            wanted = {**where, "traits": shared.column("trait").to_pylist()}
-            rows = _frame(self._store.query("charges_by_traits", wanted))
-            # What is sealed stays as it is: its sums are final.
-            rows = rows.filter(pl.col("start_time").cast(pl.Int64) >= self._store.sealed_before_ns)
-            fresh = rows.join(known, on=KEY, how="anti") if known.height else rows
-            known = pl.concat([known, fresh]) if known.height else fresh
-            traits = fresh.select(
-                *_TRAITS, "tenant", start_time_ns=pl.col("start_time").cast(pl.Int64)
-            )
-            if not fresh.height:
-                break
-        return known if known.height else None
-
     def _entries(self, query: str, rows: pl.DataFrame, **parameters: Any) -> pl.DataFrame:
         starts_ns = rows["start_time"].cast(pl.Int64)
-        where = _where(rows["tenant"], starts_ns, _CIRCLE_NS)
-        return _frame(self._store.query(query, {**where, **parameters})).cast(LEGS)
+        where = stretches(rows["tenant"], starts_ns, _CIRCLE_NS)
+        return frame(self._store.query(query, {**where, **parameters})).cast(LEGS)
 
     def _difference(
         self, legs: pl.DataFrame, calls: pl.DataFrame, related: pl.DataFrame
@@ -304,9 +271,9 @@ class Settler:
         self._is_derived = False  # until it is: an error in between is made good by the next pass
         new = self._store.restate(legs_to_arrow(legs))
         if new.num_rows:
-            self._meters.restated(_frame(new))
+            self._meters.restated(frame(new))
         starts_ns = legs["start_time"].cast(pl.Int64)
-        where = _where(legs["tenant"], starts_ns, 0)
+        where = stretches(legs["tenant"], starts_ns, 0)
         self._derive(legs["run"].unique().to_list(), where=where)
 
     def _derive(
@@ -326,27 +293,6 @@ class Settler:
             },
         )
         self._is_derived = True
-
-
-def _where(tenants: pl.Series, starts_ns: pl.Series, gap_ns: int) -> dict[str, Any]:
-    """The stretches of the ledger around some charges, as the queries want them."""
-    hour_ns = 3_600 * 10**9
-    around = pl.concat([starts_ns - gap_ns, starts_ns, starts_ns + gap_ns])
-    hours = (around // hour_ns).unique().sort().to_list()
-    return {
-        "tenants": tenants.unique().to_list(),
-        "first_ns": int(str(around.min())),
-        "last_ns": int(str(around.max())),
-        "hours": [
-            f"{datetime.fromtimestamp(hour * 3_600, UTC):%Y-%m-%d %H:00:00}" for hour in hours
-        ],
-    }
-
-
-def _frame(table: pa.Table) -> pl.DataFrame:
-    frame = pl.DataFrame(table)
-    names = {**ENTRIES, **LEGS}
-    return frame.cast({name: names[name] for name in frame.columns if name in names})
 
 
 def _base(run: Any) -> Any:

@@ -8,6 +8,7 @@ SELECT
     hex(trace_id) AS trace_hex,
     hex(span_id) AS span_hex,
     tenant,
+    service,
     cityHash64(tenant, trace_id) AS trace,
     if(response_id = '', 0, cityHash64(tenant, response_id, 'id')) AS answer,
     cityHash64(tenant, service, input_tokens, output_tokens) AS print
