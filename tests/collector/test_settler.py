@@ -3,20 +3,17 @@
 import random
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
-from doubles import BOOK, TRUE_CALLS, charges_of
+from doubles import TRUE_CALLS, charges_of
 from engine import NOON, entries, entry
+from ledgers import Ledger, Unmetered, as_of_now, settle
 
 from spanledger.collector.roller import Roller
 from spanledger.collector.settler import Settler
-from spanledger.ledger.pricing import price
-from spanledger.ledger.schema import entries_to_arrow
 from spanledger.store.client import Store
 from spanledger.store.errors import StoreUnavailable
 
@@ -24,51 +21,11 @@ LATER_NS = 1_800_000_000 * 10**9  # after all captures
 DIMENSIONS = ("user_id", "customer", "model", "provider", "service")
 
 
-class Unmetered:
-    """Metrics that nobody looks at."""
-
-    def restated(self, legs: pl.DataFrame) -> None: ...
-
-
-class Ledger:
-    """A ledger that can be closed and opened again."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.store = Store.open_embedded(path)
-
-    def reopen(self) -> None:
-        self.store.close()
-        self.store = Store.open_embedded(self.path)
-
-    def query(self, sql: str) -> Any:
-        return self.store._reading.run(lambda client: client.query(sql).result_rows)
-
-    def deliver(self, charges: pl.DataFrame) -> None:
-        """As the writer does: what is known is left out."""
-        table = pa.Table.from_batches([entries_to_arrow(charges)])
-        new = table.filter(pc.invert(self.store.known(table)))
-        if new.num_rows:
-            self.store.insert(new)
-
-    def settler(self, **more: Any) -> Settler:
-        return Settler(self.store, as_of_now, Unmetered(), **more)
-
-
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
     opened = Ledger(tmp_path_factory.mktemp("settler") / "ledger")
     yield opened
     opened.store.close()
-
-
-def as_of_now(calls: pl.DataFrame) -> pl.DataFrame:
-    return price(calls, BOOK, known_at_ns=0)
-
-
-def settle(settler: Settler) -> None:
-    while settler.run():
-        pass
 
 
 def totals(ledger: Ledger, tenant: str, view: str = "calls") -> dict[str, Any]:

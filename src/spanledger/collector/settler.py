@@ -17,6 +17,7 @@ import polars as pl
 import pyarrow as pa
 
 from spanledger.collector.circle import circle, frame, stretches
+from spanledger.ledger.repricing import REPRICED
 from spanledger.ledger.restatement import (
     BOOKING,
     BOOKING_UNDONE,
@@ -181,15 +182,24 @@ class Settler:
             "entries_of_spans",
             related,
             spans=related["span"].unique().to_list(),
-            reasons=list(REASONS),
+            reasons=[*REASONS, REPRICED],
         )
         charges = entries.filter(pl.col("kind") == "charge")
-        legs = entries.filter(pl.col("kind") != "charge")
+        legs = entries.filter(pl.col("reason").is_in(REASONS))
+        prices = entries.filter(pl.col("reason") == REPRICED)
         stale, wanted = self._difference(legs, found.calls, related)
         known_at_ns = entries["known_at"].cast(pl.Int64).max()
         now_ns = max(self._clock_ns(), int(str(known_at_ns)) + 1)
-        taken_back = undone(stale, SETTLED_ANEW, pl.col("begun_ns").fill_null(now_ns))
-        made = [taken_back, *self._booked(charges, wanted, now_ns + 1)]
+        # What was priced anew is taken back before what it is a correction of.
+        repriced = self._repriced(prices, stale, wanted)
+        if repriced.height:
+            begun = pl.lit(None, pl.Int64).alias("begun_ns")  # later than that, or it would win
+            stale, wanted = stale.with_columns(begun), wanted.with_columns(begun)
+        made = [
+            undone(repriced, SETTLED_ANEW, pl.lit(now_ns)),
+            undone(stale, SETTLED_ANEW, pl.col("begun_ns").fill_null(now_ns + 1)),
+            *self._booked(charges, prices, wanted, now_ns + 2),
+        ]
         self._write(pl.concat([part.select(LEGS.names()) for part in made]))
 
     # --- what there is --------------------------------------------------------------------------
@@ -239,16 +249,27 @@ class Settler:
         wanted = wanted.select(*KEY, "begun_ns", run="name")
         return stale, wanted
 
+    def _repriced(
+        self, prices: pl.DataFrame, stale: pl.DataFrame, wanted: pl.DataFrame
+    ) -> pl.DataFrame:
+        """The corrections of prices on spans whose booking changes: legs in force."""
+        changing = pl.concat([stale.select(KEY), wanted.select(KEY)]).unique()
+        if stale.height:  # also of spans that are not among those at hand
+            spans = changing["span_id"].bin.encode("hex").unique().to_list()
+            prices = self._entries("price_corrections", changing, spans=spans, reason=REPRICED)
+        return _open(prices).join(changing, on=KEY, how="semi")
+
     # --- what is made of it ---------------------------------------------------------------------
 
     def _booked(
-        self, charges: pl.DataFrame, wanted: pl.DataFrame, now_ns: int
+        self, charges: pl.DataFrame, prices: pl.DataFrame, wanted: pl.DataFrame, now_ns: int
     ) -> list[pl.DataFrame]:
         if not wanted.height:
             return []
         decided_ns = pl.col("begun_ns").fill_null(now_ns)
         observed = charges.drop("run").join(wanted, on=KEY)
-        calls = merge(observed, self._price).with_columns(settled_into=pl.lit(""))
+        anew = prices.drop("run").filter(pl.col("leg") == BOOKING).join(wanted, on=KEY)
+        calls = merge(observed, self._price, anew).with_columns(settled_into=pl.lit(""))
         begun = wanted.select("run", "begun_ns").unique()
         calls = calls.join(begun, on="run", maintain_order="left")
         place = calls.select(

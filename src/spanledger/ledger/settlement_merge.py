@@ -5,7 +5,8 @@ its outermost observer (span, time), and everything that any observer knows: who
 first, because the app knows its users; what was called and what it used, from the observer with
 the most detailed usage. Counts are never added: they are several readings of one meter.
 The money is the one that was booked first for just these facts, so a change of prices in between
-changes nothing; only what no single observer could price is priced now.
+changes nothing, unless the ledger was priced anew: then it is what was said last. Only what no
+single observer could price is priced now.
 """
 
 from collections.abc import Callable, Sequence
@@ -67,12 +68,15 @@ _PLATFORM: Final = r"^(aws|azure|gcp\.vertex)"
 _KEY: Final = ("start_time", "trace_id", "span_id")
 
 
-def merge(observations: pl.DataFrame, price: Price) -> pl.DataFrame:
+def merge(
+    observations: pl.DataFrame, price: Price, repriced: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """Make one entry of each call: the columns of ``ENTRIES`` and ``run``, one row a run.
 
     Args:
         observations: charges, with the ``run`` that tells which are of one call.
         price: prices what no observer could price as a whole.
+        repriced: bookings of the same calls at other prices, later, with the same columns.
     """
     if not observations.height:
         return ENTRIES.to_frame().with_columns(run=pl.lit("", pl.String))
@@ -93,7 +97,7 @@ def merge(observations: pl.DataFrame, price: Price) -> pl.DataFrame:
         .select(*CALLS.names(), "run")
         .cast(CALLS)
     )
-    return _with_money(calls, rows, price)
+    return _with_money(calls, _bookings(rows, repriced), price)
 
 
 def _ordered(observations: pl.DataFrame) -> pl.DataFrame:
@@ -197,14 +201,25 @@ def _attributes(outermost: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _with_money(calls: pl.DataFrame, rows: pl.DataFrame, price: Price) -> pl.DataFrame:
-    facts = ("run", *_FACTS, "usage_text")
-    booked = (
-        rows.sort("known_at", *_KEY)
+_BOOKED_FACTS: Final = ("run", *_FACTS, "usage_text")
+
+
+def _bookings(rows: pl.DataFrame, repriced: pl.DataFrame | None) -> pl.DataFrame:
+    """The money of each call for each facts: what was said last anew, else what was first."""
+    parts = [rows.sort("known_at", *_KEY)]
+    if repriced is not None:
+        parts.insert(0, repriced.sort("known_at", *_KEY, descending=True))
+    columns = ("run", *_FACTS, "usage", *_MONEY)
+    return (
+        pl.concat([part.select(columns) for part in parts])
         .with_columns(usage_text=_as_text("usage"))
-        .unique(facts, keep="first", maintain_order=True)
-        .select(*facts, *_MONEY)
+        .unique(_BOOKED_FACTS, keep="first", maintain_order=True)
+        .select(*_BOOKED_FACTS, *_MONEY)
     )
+
+
+def _with_money(calls: pl.DataFrame, booked: pl.DataFrame, price: Price) -> pl.DataFrame:
+    facts = _BOOKED_FACTS
     found = calls.with_columns(usage_text=_as_text("usage")).join(
         booked.with_columns(is_booked=True), on=facts, how="left"
     )
