@@ -1,10 +1,12 @@
 """The group commit: every request gets one outcome, after the disk and never before."""
 
 import queue
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from fakes import MemoryJournal, Meters, unpriced
 from otlp_requests import Record, Span, chat, claude_request, logs, request
@@ -201,6 +203,46 @@ def test_a_defect_costs_the_request_that_shows_it_and_no_other() -> None:
     outcomes = [answer.get(timeout=60) for answer in answers]
     bench.committer.close(10)
     assert outcomes == [Accepted(), Refused("unprocessable"), Accepted()]
+
+
+@pytest.mark.parametrize("error", [MemoryError, pa.ArrowMemoryError])
+def test_a_request_for_which_there_is_no_memory_is_asked_to_come_again(
+    error: type[Exception],
+) -> None:
+    def price(calls: pl.DataFrame) -> pl.DataFrame:
+        if "large" in calls["request_model"]:
+            raise error
+        return unpriced(calls)
+
+    bench = Bench(price=price)
+    large = request([chat("large")]).SerializeToString()
+    answers = [bench.submit(body) for body in (GOOD, large, GOOD)]
+    bench.committer.start()
+    outcomes = [answer.get(timeout=60) for answer in answers]
+    assert outcomes == [Accepted(), Busy("memory"), Accepted()]
+    # However often it comes again, others are served.
+    assert [bench.outcome(body) for body in (large, GOOD) * 3] == [Busy("memory"), Accepted()] * 3
+    bench.committer.close(10)
+    assert bench.meters.counts == {"received grpc": 5}
+
+
+def test_what_a_group_without_memory_had_decoded_is_let_go_before_its_requests_go_alone() -> None:
+    frames: list[weakref.ref[pl.DataFrame]] = []
+    alive: list[bool] = []
+
+    def price(calls: pl.DataFrame) -> pl.DataFrame:
+        alive.extend(frame() is not None for frame in frames)
+        if calls.height > 1:
+            frames.append(weakref.ref(calls))
+            raise MemoryError
+        return unpriced(calls)
+
+    bench = Bench(price=price)
+    answers = [bench.submit(GOOD) for _ in range(2)]
+    bench.committer.start()
+    assert [answer.get(timeout=60) for answer in answers] == [Accepted()] * 2
+    bench.committer.close(10)
+    assert alive == [False, False]
 
 
 def test_beyond_the_bytes_in_flight_a_sender_is_asked_to_wait() -> None:

@@ -95,10 +95,21 @@ def test_http_answers_in_the_encoding_of_the_request() -> None:
     assert answer.json()["partialSuccess"]["rejectedSpans"] == "2"
 
 
-def test_http_tells_a_busy_collector_with_a_time_to_retry() -> None:
-    client, _, meters = http(Busy("journal_full"))
+@pytest.mark.parametrize("reason", ["journal_full", "memory"])
+def test_http_tells_a_busy_collector_with_a_time_to_retry(reason: str) -> None:
+    client, _, meters = http(Busy(reason))
     answer = client.post("/v1/traces", content=BODY, headers=PROTOBUF)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert meters.counts["request http busy"] == 1
+
+
+def test_http_without_memory_for_a_body_asks_to_come_again() -> None:
+    def submit(_request: Request) -> None:
+        raise MemoryError
+
+    meters = Meters()
+    app = receiver_http.create_app(submit, meters, who, body_bytes_max=BODY_BYTES_MAX)
+    assert TestClient(app).post("/v1/traces", content=BODY, headers=PROTOBUF).status_code == 503
     assert meters.counts["request http busy"] == 1
 
 

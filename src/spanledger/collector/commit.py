@@ -141,6 +141,9 @@ class Committer:
         except Malformed as malformed:
             request.answer(Refused(str(malformed)))
             return
+        except MemoryError:
+            request.answer(Busy("memory"))
+            return
         size = len(request.body.data)
         with self._changed:
             refusal = None
@@ -201,11 +204,16 @@ class Committer:
             return [Busy("journal_broken")] * len(group)
         # A panic of the engine is no Exception. A defect must cost one request, not the thread.
         except (Exception, pl.exceptions.PanicException) as error:  # noqa: BLE001 - as said
-            if len(group) > 1:
-                return [outcome for request in group for outcome in self._commit([request])]
-            # The text of an engine's error may quote the input: only its type is told.
-            _log.error("cannot process a request: %s", type(error).__name__)
-            return [Refused("unprocessable")]
+            cause = type(error)
+        # Out of the handler, because the error holds what the whole group had decoded until then.
+        if len(group) > 1:
+            return [outcome for request in group for outcome in self._commit([request])]
+        # The text of an engine's error may quote the input: only its type is told.
+        if issubclass(cause, MemoryError):
+            _log.warning("no memory for a request of %d bytes", len(group[0].body.data))
+            return [Busy("memory")]
+        _log.error("cannot process a request: %s", cause.__name__)
+        return [Refused("unprocessable")]
 
     def _commit_together(self, group: Sequence[Request]) -> list[Outcome]:
         rules = self._rules

@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from spanledger.collector import responses
 from spanledger.collector.auth import HEADER
+from spanledger.collector.commit import Busy
 from spanledger.collector.receiver_grpc import Meters, Submit, Who, outcome_of
 from spanledger.ledger.otlp import Body
 from spanledger.ledger.otlp_wire import Signal
@@ -68,6 +69,8 @@ def create_app(
         except TimeoutError:
             reason = f"the body did not arrive within {body_seconds_max:g} s; send smaller batches"
             answer = responses.refusal(reason, 408)
+        except MemoryError:
+            answer = responses.answer(Busy("memory"), signal)
         meters.request("http", answer.kind)
         meters.acknowledged(time.perf_counter() - started)
         as_json = content_type == _JSON
