@@ -21,7 +21,7 @@ from spanledger.collector.commit import (
     Request,
     Rules,
 )
-from spanledger.collector.journal import JournalBroken, JournalFull
+from spanledger.collector.journal import JournalBehind, JournalBroken, JournalFull
 from spanledger.ledger import dialects
 from spanledger.ledger.otlp import Body
 from spanledger.ledger.otlp_wire import Signal
@@ -177,11 +177,22 @@ def test_a_request_without_calls_is_accepted_and_writes_nothing(bench: Bench) ->
     assert bench.journal.batches == []
 
 
-def test_a_full_journal_asks_to_retry_and_recovers_by_itself(bench: Bench) -> None:
-    bench.journal.failure = JournalFull("no room")
-    assert bench.outcome(GOOD) == Busy("journal_full")
+@pytest.mark.parametrize(
+    ("full", "reason"), [(JournalFull, "journal_full"), (JournalBehind, "store_behind")]
+)
+def test_a_full_journal_asks_to_retry_says_why_once_and_recovers_by_itself(
+    bench: Bench, caplog: pytest.LogCaptureFixture, full: type[JournalFull], reason: str
+) -> None:
+    caplog.set_level("INFO")
+    bench.journal.failure = full("no room")
+    assert [bench.outcome(GOOD) for _ in range(3)] == [Busy(reason)] * 3
     bench.journal.failure = None
-    assert bench.outcome(GOOD) == Accepted()
+    assert [bench.outcome(GOOD) for _ in range(3)] == [Accepted()] * 3
+    assert [record.message for record in caplog.records] == [
+        "asking senders to retry: no room",
+        "the journal takes records again",
+    ]
+    assert bench.meters.counts == {"received grpc": 3}
 
 
 def test_a_broken_journal_is_reported_and_nothing_is_acknowledged(bench: Bench) -> None:

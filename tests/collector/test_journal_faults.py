@@ -12,7 +12,13 @@ import pytest
 from crash.fakefs import FakeDisk
 from crash.journals import HOUR_NS, batch, ids_of, open_journal, read_all
 
-from spanledger.collector.journal import OS_DISK, Journal, JournalBroken, JournalFull
+from spanledger.collector.journal import (
+    OS_DISK,
+    Journal,
+    JournalBehind,
+    JournalBroken,
+    JournalFull,
+)
 
 
 class Faults:
@@ -221,22 +227,48 @@ def test_the_reserve_of_the_disk_is_not_touched() -> None:
         assert read_all(journal, journal.mark) == [2]
 
 
-def test_a_journal_with_a_cap_takes_records_again_once_stored_ones_retired() -> None:
-    now_ns = [0]
-    with open_journal(
-        FakeDisk(), bytes_max=10_000, segment_bytes_max=2_000, clock_ns=lambda: now_ns[0]
-    ) as journal:
-        for i in range(10):
-            try:
-                journal.append(batch([i], text_bytes=1_500))
-            except JournalFull as full:
-                assert "of 10000 allowed" in str(full)  # noqa: PT017  the loop is the point
-                break
-        assert 7_000 < journal.bytes <= 10_000
+def test_what_waits_for_the_store_is_bounded_kept_and_what_is_stored_does_not_count() -> None:
+    with open_journal(FakeDisk(), pending_bytes_max=10_000, segment_bytes_max=4_000) as journal:
+        for turn in range(3):  # nothing is retired meanwhile
+            taken: list[int] = []
+            while journal.pending_bytes < 10_000 - 1_800:
+                taken.append(len(taken))
+                journal.append(batch(taken[-1:], text_bytes=1_500))
+            with pytest.raises(JournalBehind, match=r"of 10000 bytes wait for the store"):
+                journal.append(batch([9], text_bytes=1_500))
+            assert 6_000 < journal.pending_bytes <= 10_000
+            assert read_all(journal, journal.mark) == taken
+            # One record stored is room for one more.
+            _, first = journal.read(journal.mark, 1)
+            journal.move_mark(first)
+            journal.append(batch([10], text_bytes=1_500))
+            assert read_all(journal, journal.mark) == [*taken[1:], 10]
+            journal.move_mark(journal.end)
+            assert journal.pending_bytes == 0
+            assert journal.bytes > 6_000 * (turn + 1)
+
+
+def test_a_lone_record_is_taken_whatever_may_wait() -> None:
+    with open_journal(FakeDisk(), pending_bytes_max=100) as journal:
+        journal.append(batch([1], text_bytes=1_500))
+        with pytest.raises(JournalBehind):
+            journal.append(batch([2]))
         journal.move_mark(journal.end)
-        now_ns[0] = 2 * HOUR_NS
-        assert journal.retire() > 0
-        journal.append(batch([10], text_bytes=1_500))
+        journal.append(batch([3], text_bytes=1_500))
+
+
+def test_what_waited_over_a_restart_counts() -> None:
+    disk = FakeDisk()
+    with open_journal(disk) as journal:
+        journal.append(batch([1], text_bytes=1_500))
+        journal.move_mark(journal.end)
+        journal.append(batch([2], text_bytes=1_500))
+        pending = journal.pending_bytes
+    with open_journal(disk, pending_bytes_max=2_000) as journal:
+        assert journal.pending_bytes == pending > 1_500
+        with pytest.raises(JournalBehind):
+            journal.append(batch([3], text_bytes=1_500))
+        assert read_all(journal, journal.mark) == [2]
 
 
 @contextmanager

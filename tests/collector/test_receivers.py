@@ -95,7 +95,7 @@ def test_http_answers_in_the_encoding_of_the_request() -> None:
     assert answer.json()["partialSuccess"]["rejectedSpans"] == "2"
 
 
-@pytest.mark.parametrize("reason", ["journal_full", "memory"])
+@pytest.mark.parametrize("reason", ["journal_full", "store_behind", "memory"])
 def test_http_tells_a_busy_collector_with_a_time_to_retry(reason: str) -> None:
     client, _, meters = http(Busy(reason))
     answer = client.post("/v1/traces", content=BODY, headers=PROTOBUF)

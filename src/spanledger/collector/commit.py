@@ -18,7 +18,7 @@ from typing import Final, Protocol
 import polars as pl
 import pyarrow as pa
 
-from spanledger.collector.journal import JournalBroken, JournalFull
+from spanledger.collector.journal import JournalBehind, JournalBroken, JournalFull
 from spanledger.ledger import otlp_scan
 from spanledger.ledger.dialects import Normalised
 from spanledger.ledger.otlp import Body, decode
@@ -127,6 +127,7 @@ class Committer:
         self._on_broken = on_broken
         self._waiting: deque[tuple[Request, int]] = deque()  # with the number of its items
         self._inflight_bytes = 0
+        self._full = ""  # why the journal took no record at the last try
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="commit", daemon=True)
@@ -197,8 +198,11 @@ class Committer:
         try:
             return self._commit_together(group)
         except JournalFull as full:
-            _log.warning("journal full, asking senders to retry: %s", full)
-            return [Busy("journal_full")] * len(group)
+            reason = "store_behind" if isinstance(full, JournalBehind) else "journal_full"
+            if reason != self._full:  # every group would say the same, for hours
+                _log.warning("asking senders to retry: %s", full)
+            self._full = reason
+            return [Busy(reason)] * len(group)
         except JournalBroken as broken:
             self._on_broken(str(broken))
             return [Busy("journal_broken")] * len(group)
@@ -222,6 +226,9 @@ class Committer:
         normalised = rules.normalise(decoded.spans, [request.tenant for request in group])
         if normalised.calls.height:
             self._journal.append(entries_to_arrow(rules.price(normalised.calls)))
+            if self._full:
+                self._full = ""
+                _log.info("the journal takes records again")
         self._count(group, decoded.spans, normalised)
         rejected: dict[int, dict[str, int]] = {}
         for index, reason, spans in normalised.rejects.iter_rows():

@@ -50,6 +50,7 @@ def open_journal(config: Config, make: Callable[..., Journal] = Journal.open) ->
             retention_seconds=bounds.retention_hours * 3_600,
             retention_bytes_max=bounds.retention_bytes_max,
             free_bytes_min=_FREE_BYTES_MIN,
+            pending_bytes_max=bounds.pending_bytes_max,
         )
     except OSError as error:
         message = f"cannot use the journal in {config.data_dir}: {error}"

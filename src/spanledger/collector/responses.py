@@ -36,6 +36,7 @@ _BUSY: Final[Mapping[str, str]] = {
     "inflight_bytes": "too many bytes in flight",
     "journal_full": "the collector's disk is nearly full",
     "journal_broken": "the collector's disk failed",
+    "store_behind": "too much waits for the collector's store",
     "memory": "the collector has no memory for this now; smaller batches need less",
     "shutting_down": "the collector is shutting down",
 }

@@ -180,6 +180,10 @@ class Journal(Section):
     retention_bytes_max: int = _count(
         _GIB, _MIB, 1_024 * _GIB, "most bytes of stored entries that stay in the journal"
     )
+    # About 4 million calls a GiB: what a store that is away for days must not do to the disk.
+    pending_bytes_max: int = _count(
+        64 * _GIB, _MIB, 16_384 * _GIB, "most bytes that wait for the store; then senders wait too"
+    )
 
 
 class Store(Section):

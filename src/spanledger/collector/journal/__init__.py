@@ -35,12 +35,18 @@ Recovery
     the magic, the stamp and a good checksum, keeps the bad bytes aside, and counts.
 
 Failure
-    No room: ``JournalFull``, retryable, the partial record is cut off. A failed fsync:
+    No room: ``JournalFull``, retryable, the partial record is cut off; ``JournalBehind`` where too
+    much waits for the store. A failed fsync:
     ``JournalBroken``, for ever: after one, the kernel may report success for data it dropped.
 """
 
 from spanledger.collector.journal.disk import OS_DISK, Disk
-from spanledger.collector.journal.errors import JournalBroken, JournalFull, JournalOwned
+from spanledger.collector.journal.errors import (
+    JournalBehind,
+    JournalBroken,
+    JournalFull,
+    JournalOwned,
+)
 from spanledger.collector.journal.journal import Journal
 from spanledger.collector.journal.mark import Position
 
@@ -48,6 +54,7 @@ __all__ = [
     "OS_DISK",
     "Disk",
     "Journal",
+    "JournalBehind",
     "JournalBroken",
     "JournalFull",
     "JournalOwned",

@@ -14,6 +14,10 @@ class JournalFull(Exception):  # noqa: N818  the name says what the receiver ans
     """
 
 
+class JournalBehind(JournalFull):
+    """So much waits for the store that no more is taken until the store has caught up."""
+
+
 class JournalBroken(Exception):  # noqa: N818  a state of the journal, not one failed call
     """The disk cannot be trusted any more; no further record will be taken.
 

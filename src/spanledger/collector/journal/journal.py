@@ -12,15 +12,14 @@ import time
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
 import pyarrow as pa
 
 from spanledger.collector.journal.appender import Appender
+from spanledger.collector.journal.bounds import Bounds
 from spanledger.collector.journal.disk import OS_DISK, Disk, make_directory
-from spanledger.collector.journal.errors import JournalFull
 from spanledger.collector.journal.frame import (
     Damage,
     Frame,
@@ -40,17 +39,6 @@ _MARK_SAVED_EVERY_NS: Final = 1_000_000_000
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Bounds:
-    """What the operator allows; ``Journal.open`` explains each."""
-
-    segment_bytes_max: int
-    retention_seconds: int
-    retention_bytes_max: int
-    free_bytes_min: int
-    bytes_max: int | None
-
-
 class Journal:
     """An append-only, crash-safe queue of record batches in a directory."""
 
@@ -64,7 +52,7 @@ class Journal:
         retention_seconds: int,
         retention_bytes_max: int,
         free_bytes_min: int,
-        bytes_max: int | None = None,
+        pending_bytes_max: int | None = None,
         disk: Disk = OS_DISK,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> Self:
@@ -78,7 +66,7 @@ class Journal:
             retention_seconds: how long a stored segment is kept for repairs of the store.
             retention_bytes_max: stored segments go earlier while they exceed this together.
             free_bytes_min: what must stay free on the disk, for the store and the system.
-            bytes_max: cap on all segments; None leaves it to ``free_bytes_min``.
+            pending_bytes_max: what may wait for the store; None leaves it to ``free_bytes_min``.
             disk: where tests inject faults.
             clock_ns: wall clock, for the age of segments.
 
@@ -88,8 +76,12 @@ class Journal:
             OSError: the directory or a segment cannot be opened or synced.
             ValueError: the schema cannot be journalled.
         """
-        bounds = _Bounds(
-            segment_bytes_max, retention_seconds, retention_bytes_max, free_bytes_min, bytes_max
+        bounds = Bounds(
+            segment_bytes_max=segment_bytes_max,
+            retention_ns=retention_seconds * 10**9,
+            retention_bytes_max=retention_bytes_max,
+            free_bytes_min=free_bytes_min,
+            pending_bytes_max=pending_bytes_max,
         )
         check_schema(schema)
         make_directory(disk, directory)
@@ -109,7 +101,7 @@ class Journal:
         found: Found,
         mark: Position | None,
         lock_fd: int,
-        bounds: _Bounds,
+        bounds: Bounds,
         disk: Disk,
         clock_ns: Callable[[], int],
     ) -> None:
@@ -180,6 +172,15 @@ class Journal:
         with self._state:
             return sum(segment.end for segment in self._segments)
 
+    @property
+    def pending_bytes(self) -> int:
+        """Size of what was acknowledged and is not yet behind the mark."""
+        mark = self._mark
+        with self._state:
+            waiting = [segment for segment in self._segments if segment.number >= mark.segment]
+            size = sum(segment.end for segment in waiting)
+        return size - mark.offset if waiting and waiting[0].number == mark.segment else size
+
     def append(self, batch: pa.RecordBatch) -> Position:
         """Make a batch durable; return the place behind it. A batch without rows is nothing to do.
 
@@ -197,7 +198,12 @@ class Journal:
             record = encode_record(
                 batch, first_row=first_row, stamp=self._stamp, schema_crc32=self._schema_crc32
             )
-            self._refuse_if_full(len(record))
+            self._bounds.admit(
+                self.directory,
+                len(record),
+                free_bytes=self._appender.free_bytes(),
+                pending_bytes=self.pending_bytes,
+            )
             segment, end = self._appender.write(
                 record, first_row=first_row, now_ns=self._clock_ns()
             )
@@ -306,22 +312,6 @@ class Journal:
             self._save_mark()
             self._disk.close(self._lock_fd)
 
-    def _refuse_if_full(self, record_bytes: int) -> None:
-        free = self._appender.free_bytes()
-        if free - record_bytes < self._bounds.free_bytes_min:
-            raise JournalFull(
-                f"journal {self.directory}: {free} bytes are free on its disk, and"
-                f" {self._bounds.free_bytes_min} must stay free: free space or give it a larger"
-                " disk, it goes on by itself"
-            )
-        if self._bounds.bytes_max is not None:
-            used = self.bytes
-            if used + record_bytes > self._bounds.bytes_max:
-                raise JournalFull(
-                    f"journal {self.directory}: {used} bytes of {self._bounds.bytes_max} allowed"
-                    " are used: it goes on by itself once the store has caught up"
-                )
-
     def _stretch(self, after: Position, before: Position | None) -> list[tuple[Segment, Position]]:
         """Return the segments between two positions, each with where its reading stops."""
         with self._state:
@@ -385,10 +375,7 @@ class Journal:
             # A segment was filled until its successor was made.
             age_ns = self._clock_ns() - self._segments[1].created_ns
             size = sum(segment.end for segment in stored)
-        return (
-            age_ns > self._bounds.retention_seconds * 1_000_000_000
-            or size > self._bounds.retention_bytes_max
-        )
+        return age_ns > self._bounds.retention_ns or size > self._bounds.retention_bytes_max
 
     def _save_mark(self) -> bool:
         if self._mark != self._mark_saved:
