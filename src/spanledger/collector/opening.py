@@ -4,6 +4,8 @@ Promises: what cannot be opened is said in a sentence with what to do. Never kee
 """
 
 from collections.abc import Callable
+from pathlib import Path
+from shutil import disk_usage
 from typing import Final
 
 from spanledger.collector.dead_letters import DeadLetters
@@ -14,9 +16,13 @@ from spanledger.ledger.schema import ENTRIES_ARROW
 from spanledger.store.client import Store
 from spanledger.store.server import Server
 
-# With less than this free, senders are asked to wait: the store needs room to merge, and a disk
-# that is full to the last byte fails everybody on the machine.
-_FREE_BYTES_MIN: Final = 256 * 1024 * 1024
+# With less than this free, senders are asked to wait: the store needs room to merge (a merge writes
+# a part anew beside the old ones), and a disk that is full to the last byte fails everybody on the
+# machine. A share, because whoever has a large disk has large parts; bounded, because no merge of
+# a ledger waits for more.
+_FREE_SHARE: Final = 20  # a twentieth
+_FREE_BYTES_LEAST: Final = 256 * 1024**2
+_FREE_BYTES_MOST: Final = 4 * 1024**3
 
 
 def open_the_store(config: Config) -> Store:
@@ -49,13 +55,22 @@ def open_journal(config: Config, make: Callable[..., Journal] = Journal.open) ->
             segment_bytes_max=bounds.segment_bytes_max,
             retention_seconds=bounds.retention_hours * 3_600,
             retention_bytes_max=bounds.retention_bytes_max,
-            free_bytes_min=_FREE_BYTES_MIN,
+            free_bytes_min=bounds.free_bytes_min or reserve_bytes(config.data_dir),
             pending_bytes_max=bounds.pending_bytes_max,
         )
     except OSError as error:
         message = f"cannot use the journal in {config.data_dir}: {error}"
         hint = "See that the disk works and the directory can be written, or use --data-dir DIR"
         raise StartupError(message, hint=hint) from None
+
+
+def reserve_bytes(
+    directory: Path, disk_bytes: Callable[[Path], int] = lambda path: disk_usage(path).total
+) -> int:
+    """What has to stay free on the disk of a directory, which need not be there yet."""
+    there = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    share = disk_bytes(there) // _FREE_SHARE
+    return max(_FREE_BYTES_LEAST, min(share, _FREE_BYTES_MOST))
 
 
 def dead_letters(config: Config) -> DeadLetters:
