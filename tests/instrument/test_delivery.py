@@ -22,7 +22,7 @@ CALL = {"gen_ai.operation.name": "chat"}
 class FakeExporter(SpanExporter):
     """Delivers into a list, or does what ``trouble`` does."""
 
-    def __init__(self, trouble: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, trouble: Callable[[], object] = lambda: None) -> None:
         self.trouble = trouble
         self.names: list[str] = []
 
@@ -164,6 +164,26 @@ def test_flush_and_shutdown_return_while_the_collector_still_hangs(
     assert not delivered.is_set()
     assert "before the process ended" in caplog.text
     go_on.set()
+    join(processor)
+
+
+def test_an_app_that_flushes_its_provider_waits_no_longer_than_it_asks_and_makes_one_thread(
+    outage: Outage,
+) -> None:
+    go_on = threading.Event()
+    processor = CallProcessor(
+        QuietExporter(FakeExporter(lambda: go_on.wait(60)), outage), outage, 60_000
+    )
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(processor)
+    for _ in range(5):
+        provider.get_tracer("app").start_span("call", attributes=CALL).end()
+        assert not provider.force_flush(10)
+    threads = [thread for thread in threading.enumerate() if thread.name == "spanledger-flush"]
+    assert len(threads) == 1
+    go_on.set()
+    assert provider.force_flush(60_000)
+    processor.shutdown()
     join(processor)
 
 

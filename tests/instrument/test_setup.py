@@ -14,10 +14,12 @@ import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from spanledger.instrument.setup import Handle
+from spanledger.instrument.setup import Handle, _exporter
+from spanledger.instrument.target import Target
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
+TIMEOUT = "OTEL_EXPORTER_OTLP_TIMEOUT"
 MAKE_A_CALL = """
 from opentelemetry import trace
 with trace.get_tracer("app").start_as_current_span("chat", attributes={"gen_ai.x": "y"}):
@@ -320,6 +322,21 @@ spanledger.instrument(
     server.stop(None).wait()
     assert (done.returncode, done.stderr) == (0, "")
     assert received == [("Bearer given", True)]
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+@pytest.mark.parametrize(("environment", "seconds"), [({}, 30), ({TIMEOUT: "7"}, 7)])
+def test_the_exporter_tries_as_long_as_a_restart_takes_or_as_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch, protocol: str, environment: dict[str, str], seconds: float
+) -> None:
+    for name in (TIMEOUT, "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    exporter: Any = _exporter(Target(protocol, "http://127.0.0.1:9", None))
+    client = exporter if protocol == "grpc" else exporter._client
+    assert client._timeout == seconds
+    exporter.shutdown()
 
 
 def test_an_absent_collector_is_one_warning_over_grpc_too(run_bare: Run, nobody: str) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from spanledger.instrument.target import GRPC, HTTP, Target, resolve
+from spanledger.instrument.target import DELIVERY_S, GRPC, HTTP, Target, delivery_s, resolve
 
 
 def test_the_default_is_the_collector_on_this_machine_over_http() -> None:
@@ -52,3 +52,13 @@ def test_the_variable_of_the_signal_is_complete_and_wins_over_the_general_one() 
 def test_empty_variables_count_as_unset() -> None:
     environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": "", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": ""}
     assert resolve(environment) == resolve({})
+
+
+@pytest.mark.parametrize(
+    "name", ["OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"]
+)
+def test_a_batch_is_tried_for_longer_than_a_restart_unless_the_environment_says_how_long(
+    name: str,
+) -> None:
+    assert delivery_s({}) == delivery_s({name: ""}) == DELIVERY_S == 30
+    assert delivery_s({name: "5"}) is None  # the exporter reads it itself

@@ -31,7 +31,10 @@ def instrument(
     one up), else sets up a global one. A second call changes nothing and returns the same handle.
 
     What is given here wins over the standard ``OTEL_*`` environment variables, and those win over
-    the defaults. Nothing here raises: what cannot be done is logged, once, as a warning.
+    the defaults; two of those are not OpenTelemetry's: spans go every second, and a batch is tried
+    for 30 seconds, so that a collector's restart costs nothing (``OTEL_BSP_SCHEDULE_DELAY``,
+    ``OTEL_EXPORTER_OTLP_TIMEOUT``). Nothing here raises: what cannot be done is logged, once, as a
+    warning.
 
     Args:
         endpoint: base address of the collector; default ``http://127.0.0.1:4318``.

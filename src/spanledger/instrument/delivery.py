@@ -22,6 +22,8 @@ from spanledger.instrument.attributes import current
 log = logging.getLogger("spanledger")
 
 EXIT_WAIT_S: Final = 2.0
+# A batch is tried for longer than that, but whoever waits for it gets an answer.
+FLUSH_WAIT_S: Final = 10.0
 # A flapping collector is still one sentence, not one for every failed batch.
 WARN_AGAIN_AFTER_S: Final = 600.0
 
@@ -138,6 +140,7 @@ class CallProcessor(BatchSpanProcessor):
         """Start the background thread."""
         super().__init__(exporter, schedule_delay_millis=schedule_delay_ms)
         self._outage = outage
+        self._flushing = threading.Lock()
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue a span if it tells of an LLM call."""
@@ -151,14 +154,29 @@ class CallProcessor(BatchSpanProcessor):
         except Exception:
             log.debug("spanledger: could not queue a span", exc_info=True)
 
+    def force_flush(self, timeout_millis: int | None = None) -> bool:
+        """Do as ``flush``; what the app's own provider calls, in some apps for each request."""
+        asked_s = FLUSH_WAIT_S if timeout_millis is None else timeout_millis / 1_000
+        return self.flush(min(asked_s, FLUSH_WAIT_S))
+
     def flush(self, timeout_s: float) -> bool:
         """Deliver what is queued; true if all of it arrived in time."""
         lost = self._outage.spans_lost
+        stop_s = time.monotonic() + timeout_s
+        # One at a time: an app that flushes again and again would fill itself with threads.
+        if not self._flushing.acquire(timeout=timeout_s):
+            return False
         # The SDK's flush takes no time limit, and an absent collector would hold it for minutes.
-        worker = threading.Thread(target=self.force_flush, name="spanledger-flush", daemon=True)
+        worker = threading.Thread(target=self._flush, name="spanledger-flush", daemon=True)
         worker.start()
-        worker.join(timeout_s)
+        worker.join(max(stop_s - time.monotonic(), 0))
         return not worker.is_alive() and self._outage.spans_lost == lost
+
+    def _flush(self) -> None:
+        try:
+            super().force_flush()
+        finally:
+            self._flushing.release()
 
     def shutdown(self, timeout_s: float = EXIT_WAIT_S) -> None:
         """Deliver what is queued within a time limit, then stop."""

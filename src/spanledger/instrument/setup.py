@@ -27,7 +27,7 @@ from spanledger.instrument.delivery import (
     install_hush,
 )
 from spanledger.instrument.libraries import activate
-from spanledger.instrument.target import GRPC, Target, grpc_wanted, resolve
+from spanledger.instrument.target import GRPC, Target, delivery_s, grpc_wanted, resolve
 from spanledger.instrument.threads import carry_attributes
 
 log = logging.getLogger("spanledger")
@@ -182,7 +182,12 @@ def _exporter(target: Target) -> SpanExporter:
 
         # The exporter's annotation says text, gRPC takes this one as a number only.
         options: Any = (("grpc.enable_http_proxy", 0),) if is_here else None
-        return grpc.OTLPSpanExporter(endpoint=target.url, headers=headers, channel_options=options)
+        return grpc.OTLPSpanExporter(
+            endpoint=target.url,
+            headers=headers,
+            timeout=delivery_s(os.environ),
+            channel_options=options,
+        )
     import requests  # noqa: PLC0415  the exporter over HTTP would load it here as well
     from opentelemetry.exporter.otlp.proto.http import (  # noqa: PLC0415  not needed with gRPC
         trace_exporter as http,
@@ -192,7 +197,9 @@ def _exporter(target: Target) -> SpanExporter:
     if is_here:
         session = requests.Session()
         session.trust_env = False
-    return http.OTLPSpanExporter(endpoint=target.url, headers=headers, session=session)
+    return http.OTLPSpanExporter(
+        endpoint=target.url, headers=headers, timeout=delivery_s(os.environ), session=session
+    )
 
 
 def _grpc_installed() -> bool:
