@@ -61,6 +61,16 @@ def test_readiness_names_what_is_waited_for_and_follows_it(
     assert client.get("/readyz").json() == {"ready": True}
 
 
+def test_what_failed_since_is_told_and_keeps_nobody_from_sending() -> None:
+    failed = ["store"]
+    with TestClient(create_app(Meters(2_000), list, degraded=lambda: failed)) as client:
+        answer = client.get("/readyz")
+        assert answer.status_code == 200
+        assert answer.json() == {"ready": True, "degraded": ["store"]}
+        failed.clear()
+        assert client.get("/readyz").json() == {"ready": True}
+
+
 def test_the_page_links_to_what_is_there_and_to_no_other_host(client: TestClient) -> None:
     page = client.get("/")
     assert page.headers["content-type"] == "text/html; charset=utf-8"

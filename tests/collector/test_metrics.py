@@ -363,6 +363,11 @@ def test_the_store_is_down_until_it_is_said_to_be_up() -> None:
     assert total(meters, "spanledger_store_up") == 0
     meters.store_up(up=True)
     assert total(meters, "spanledger_store_up") == 1
+    meters.store_up(up=False, to="reader")
+    meters.store_up(up=True)  # it takes what is written and answers no question
+    assert total(meters, "spanledger_store_up") == 0
+    meters.store_up(up=True, to="reader")
+    assert total(meters, "spanledger_store_up") == 1
 
 
 def test_a_refresh_replaces_all_that_was_read_from_the_ledger() -> None:

@@ -55,7 +55,6 @@ class Faults:
     nth: int = 1  # at which visit
     seed: int = 0
     segment_bytes_max: int = 40_000  # so that rotation is frequent
-    bytes_max: int | None = None
     switches: str = ""
     config: str = ""  # file of the configuration, read anew at SIGHUP
 
@@ -194,7 +193,6 @@ def service(
 
     def open_journal(directory: Path, schema: pa.Schema, **bounds: Any) -> Journal:
         bounds["segment_bytes_max"] = faults.segment_bytes_max
-        bounds["bytes_max"] = faults.bytes_max
         return KilledJournal.open(directory, schema, **bounds, disk=FaultyDisk(killer))
 
     def open_store(_where: object) -> Store:

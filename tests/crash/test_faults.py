@@ -68,12 +68,11 @@ def test_a_full_disk_asks_senders_to_wait_and_goes_on_by_itself(victim: Victim) 
 def test_a_full_journal_asks_senders_to_wait_until_the_store_has_caught_up(victim: Victim) -> None:
     oracle = Oracle(seed=13)
     victim.switch("store down", on=True)
-    # Little is kept of what is stored, so that there is room again.
-    least = 1_048_576
-    victim.options += [f"journal.{key}_bytes_max={least}" for key in ("segment", "retention")]
-    assert victim.start(bytes_max=1_500_000).wait_answer("/readyz")
+    victim.options.append(f"journal.pending_bytes_max={1 << 20}")
+    assert victim.start().wait_answer("/readyz")
     with load(victim, oracle, spans_max=200) as senders:
         assert until(lambda: len(senders.refusals_s) > 20, 60)
+        assert "1048576 bytes wait for the store" in victim.log.read_text()
         victim.switch("store down", on=False)
         assert grows(lambda: len(senders.answers_s), 5)
     assert_exact(victim, oracle)

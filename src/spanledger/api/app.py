@@ -1,8 +1,9 @@
 """What a browser, Prometheus and a load balancer ask of the collector.
 
-Promises: ``/healthz`` answers while the process runs, ``/readyz`` only when every part does its
-work; ``/metrics`` speaks the text format and OpenMetrics. Never changes anything, never shows a
-name or a figure without being asked by path, loads nothing from another host.
+Promises: ``/healthz`` answers while the process runs; ``/readyz`` with 200 once every part does
+its work until it stops, and it says what has failed meanwhile; ``/metrics`` speaks the text format
+and OpenMetrics. Never changes anything, never shows a name or a figure without being asked by path,
+loads nothing from another host.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,6 +33,7 @@ def create_app(
     meters: Meters,
     not_ready: Callable[[], Sequence[str]],
     may_read: Callable[[str | None], bool] = lambda _authorization: True,
+    degraded: Callable[[], Sequence[str]] = tuple,
 ) -> Starlette:
     """The ASGI application of the web listener.
 
@@ -39,6 +41,7 @@ def create_app(
         meters: what ``/metrics`` shows.
         not_ready: names what is still being waited for; empty when all is well.
         may_read: whether a header ``Authorization`` opens ``/metrics``; health is open to all.
+        degraded: names what has failed since, while calls are still taken.
     """
     page = files("spanledger.api").joinpath("index.html").read_text(encoding="utf-8")
 
@@ -56,8 +59,13 @@ def create_app(
 
     async def readyz(_request: Request) -> Response:
         waiting_for = list(not_ready())
-        body = {"ready": False, "waiting_for": waiting_for} if waiting_for else {"ready": True}
-        return JSONResponse(body, 503 if waiting_for else 200, headers=_FRESH)
+        if waiting_for:
+            return JSONResponse({"ready": False, "waiting_for": waiting_for}, 503, headers=_FRESH)
+        # A store that went away keeps nobody from sending: calls wait in the journal. Were it 503,
+        # a load balancer would take away every collector at once, and the calls would be lost.
+        failed = list(degraded())
+        body = {"ready": True, "degraded": failed} if failed else {"ready": True}
+        return JSONResponse(body, headers=_FRESH)
 
     async def index(_request: Request) -> Response:
         return HTMLResponse(page, headers=_PAGE_HEADERS)

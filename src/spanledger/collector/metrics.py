@@ -124,7 +124,7 @@ class Meters:
         self._values |= {(name, ()): 0 for name in (REPAIRS, RESTORED)}
         self._ack_counts = [0] * (len(ACK_BOUNDS_S) + 1)
         self._ack_sum_s = 0.0
-        self._store_up = False
+        self._store_up: dict[str, bool] = {}
         self._watched: dict[str, Callable[[], float]] = {}
         self._spend: Mapping[str, Decimal] = {}
         self._budgets: Sequence[BudgetStatus] = ()
@@ -172,9 +172,15 @@ class Meters:
             self._ack_counts[bisect_left(ACK_BOUNDS_S, seconds)] += 1
             self._ack_sum_s += seconds
 
-    def store_up(self, *, up: bool) -> None:
-        """Note whether the store answers; it counts as down until somebody says otherwise."""
-        self._store_up = up
+    def store_up(self, *, up: bool, to: str = "writer") -> None:
+        """Note whether the store answers somebody; it is up when it answers all who asked."""
+        self._store_up[to] = up
+
+    @property
+    def store_is_up(self) -> bool:
+        """Whether the store answers; not until somebody says so."""
+        answers = list(self._store_up.values())
+        return bool(answers) and all(answers)
 
     def config_loaded(self, *, successful: bool) -> None:
         """Note the result of the last attempt to read the configuration anew."""
@@ -290,7 +296,7 @@ class Meters:
                 family.add_metric((), float(self._watched[name]()))
             yield family
         yield GaugeMetricFamily(
-            "spanledger_store_up", "Whether the store answers.", value=float(self._store_up)
+            "spanledger_store_up", "Whether the store answers.", value=float(self.store_is_up)
         )
         successful, loaded_at = self._config_loaded
         yield GaugeMetricFamily(

@@ -183,7 +183,7 @@ class Service:
         http_app = receiver_http.create_app(
             committer.submit, self._meters, self._writer_tenant, body_bytes_max=bytes_max
         )
-        web_app = create_web_app(self._meters, self._not_ready, self._may_read)
+        web_app = create_web_app(self._meters, self._not_ready, self._may_read, self._degraded)
         tls = self._certificates
         addresses = {
             "OTLP/gRPC": bind_grpc(
@@ -314,7 +314,10 @@ class Service:
             budgets = statuses(self._config.budgets, now, spent)
         except StoreUnavailable as unavailable:
             _log.warning("cannot read the gauges from the ledger: %s", unavailable)
+            # Without new calls the writer asks for nothing, and would notice nothing.
+            self._meters.store_up(up=store.ping(), to="reader")
         else:
+            self._meters.store_up(up=True, to="reader")
             self._meters.refresh(windows, budgets, now.timestamp())
 
     def _writer_tenant(self, authorization: str | None) -> str | None:
@@ -330,6 +333,9 @@ class Service:
         if self._asked.is_set():
             return ("stopping",)
         return () if self._at_work else ("store",)
+
+    def _degraded(self) -> Sequence[str]:
+        return () if self._meters.store_is_up else ("store",)
 
     def _close_store(self) -> None:
         if self._writer is not None and not self._writer.close(_DRAIN_S):
