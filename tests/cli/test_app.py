@@ -114,3 +114,18 @@ def test_help_and_version_load_nothing_heavy() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("report", ["[default: (30 days ago)]", "[default: (now)]"]),
+        ("export", ["[default: (by the ending of the file, else csv)]", "[default: (sql.listen)]"]),
+        ("status", ["[default: (web.listen)]"]),
+        ("prices list", ["[default: (now)]"]),
+    ],
+)
+def test_help_tells_what_holds_where_an_option_is_left_out(command: str, shown: list[str]) -> None:
+    help_text = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "200"}).stdout
+    plain = " ".join(help_text.replace("│", " ").split())
+    assert [text for text in shown if text not in plain] == []

@@ -46,6 +46,24 @@ def test_a_region_with_a_price_of_its_own_is_charged_it() -> None:
     assert "$3.300000  exact" in there
 
 
+def test_price_files_count_that_are_named_or_stand_in_the_configuration(tmp_path: Path) -> None:
+    prices = tmp_path / "ours.yaml"
+    prices.write_text(
+        "prices:\n  - {provider: acme, model: acme-large, rates: {input_mtok: 3.5}}\n"
+    )
+    config = tmp_path / "config.yaml"
+    config.write_text(f"prices: {{files: ['{prices}']}}\n")
+    for named in (("--file", str(prices)), ("--config", str(config))):
+        code, told, wrong = run("acme-large", "--provider", "acme", "--input", "2M", *named)
+        assert (code, wrong) == (0, "")
+        assert "$7.000000  exact" in told
+    code, _, wrong = run("acme-lage", "--provider", "acme", "--input", "1", *named)
+    assert code == 3
+    assert "acme-large (acme)" in wrong
+    prices.write_text("prices: 7")
+    assert run("gpt-4o", "--input", "1", "--config", str(config))[0] == 2
+
+
 def test_every_option_is_a_unit_of_the_estimate() -> None:
     options = {
         "--input": 90,

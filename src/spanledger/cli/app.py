@@ -124,12 +124,15 @@ def report(
         typer.Option(
             "--from",
             formats=moments.FORMATS,
-            help=f"First moment, UTC unless it says otherwise [default: {_REPORT_DAYS} days ago]",
+            help="First moment, UTC unless it says otherwise.",
+            show_default=f"{_REPORT_DAYS} days ago",
         ),
     ] = None,
     end: Annotated[
         datetime | None,
-        typer.Option("--to", formats=moments.FORMATS, help="First moment after it [default: now]"),
+        typer.Option(
+            "--to", formats=moments.FORMATS, help="First moment after it.", show_default="now"
+        ),
     ] = None,
     form: Annotated[
         Literal["table", "json"], typer.Option("--format", help="For eyes or for programs.")
@@ -154,19 +157,22 @@ def export(  # noqa: PLR0913, PLR0917 - an option each
     ] = "calls",
     form: Annotated[
         Literal["csv", "jsonl", "parquet"] | None,
-        typer.Option("--format", help="[default: by the ending of the file, else csv]"),
+        typer.Option("--format", show_default="by the ending of the file, else csv"),
     ] = None,
     start: Annotated[
         datetime | None,
         typer.Option(
             "--from",
             formats=moments.FORMATS,
-            help=f"First moment, UTC unless it says otherwise [default: {_REPORT_DAYS} days ago]",
+            help="First moment, UTC unless it says otherwise.",
+            show_default=f"{_REPORT_DAYS} days ago",
         ),
     ] = None,
     end: Annotated[
         datetime | None,
-        typer.Option("--to", formats=moments.FORMATS, help="First moment after it [default: now]"),
+        typer.Option(
+            "--to", formats=moments.FORMATS, help="First moment after it.", show_default="now"
+        ),
     ] = None,
     output: Annotated[str, typer.Option(metavar="FILE", help="Where to; - is stdout.")] = "-",
     focus_version: Annotated[
@@ -174,10 +180,10 @@ def export(  # noqa: PLR0913, PLR0917 - an option each
     ] = "1.4",
     billing_account: Annotated[
         str,
-        typer.Option(help="BillingAccountId, for --view focus [default: the tenant]"),
+        typer.Option(help="BillingAccountId, for --view focus.", show_default="the tenant"),
     ] = "",
     url: Annotated[
-        str, typer.Option(help="The collector's SQL listener [default: sql.listen]")
+        str, typer.Option(help="The collector's SQL listener.", show_default="sql.listen")
     ] = "",
     offline: Annotated[
         bool, typer.Option("--offline", help="Open the ledger itself, while no collector runs.")
@@ -214,7 +220,7 @@ def status(
     overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     url: Annotated[
-        str, typer.Option(help="The collector's web listener [default: web.listen]")
+        str, typer.Option(help="The collector's web listener.", show_default="web.listen")
     ] = "",
 ) -> None:
     """Show whether a running collector keeps up, and that no span went missing.

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
 import typer
 
 from spanledger.cli import moments
+from spanledger.cli.prices import ConfigFile, Files, book_of
 from spanledger.errors import SpanledgerError
 
 if TYPE_CHECKING:
+    from spanledger.ledger.catalog import PriceBook
     from spanledger.ledger.estimate import Estimate, Quantity
 
 # No model reads as much; an endless stream ends here.
@@ -126,10 +128,14 @@ def price(  # noqa: PLR0913 - one for each option
     at: At = None,
     tier: Tier = "",
     region: Region = "",
+    config_file: ConfigFile = None,
+    files: Files = None,
     as_json: Json = False,
 ) -> None:
     """Tell what one call costs, charge by charge."""
     from spanledger.ledger import estimate as estimator  # noqa: PLC0415 - help loads no prices
+
+    book = book_of(config_file, files) if config_file or files else estimator.bundled()
 
     usage: dict[str, Quantity | None] = {
         "input_tokens": input_tokens,
@@ -156,10 +162,12 @@ def price(  # noqa: PLR0913 - one for each option
             region=region,
             at=moments.utc(at),
             usage_estimated=text is not None,
+            book=book,
         )
     except ValueError as error:
         raise PriceError(str(error)) from None
-    _show(replace(answer, notes=(note, *answer.notes)) if note else answer, as_json=as_json)
+    noted = replace(answer, notes=(note, *answer.notes)) if note else answer
+    _show(noted, book, as_json=as_json)
 
 
 def _with_units(
@@ -202,32 +210,28 @@ def _characters(text: BinaryIO) -> int:
     return total + len(decoder.decode(b"", final=True))
 
 
-def _show(answer: "Estimate", *, as_json: bool) -> None:
+def _show(answer: "Estimate", book: "PriceBook", *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(answer.to_dict(), indent=2, ensure_ascii=False))
         if answer.cost_usd is None:
             raise typer.Exit(UnpricedError.exit_code)
         return
     if answer.cost_usd is None:
-        raise _unpriced(answer)
+        raise _unpriced(answer, book)
     from spanledger.cli import price_view  # noqa: PLC0415 - help and JSON need no rich
 
     price_view.show(answer)
 
 
-def _unpriced(answer: "Estimate") -> UnpricedError:
+def _unpriced(answer: "Estimate", book: "PriceBook") -> UnpricedError:
     """What to say where there is no price, with the models that may have been meant."""
-    from spanledger.ledger.estimate import (  # noqa: PLC0415 - as above
-        bundled,
-        nearest_models,
-        shown,
-    )
+    from spanledger.ledger.estimate import nearest_models, shown  # noqa: PLC0415 - as above
 
     reason = answer.unpriced_reason.replace("_", " ")
     message = f"{shown(answer.model)} is unpriced ({reason}): {'; '.join(answer.notes)}"
     is_unknown = answer.unpriced_reason in {"unknown_model", "unknown_provider"}
     if not is_unknown or (answer.provider and answer.unpriced_reason == "unknown_provider"):
         return UnpricedError(message)  # what another seller asks is no price of this one
-    near = nearest_models(answer.model, bundled(), provider=answer.provider)
+    near = nearest_models(answer.model, book, provider=answer.provider)
     names = ", ".join(f"{model} ({provider})" for provider, model in near)
     return UnpricedError(message, hint=f"Did you mean {names}?" if near else "")

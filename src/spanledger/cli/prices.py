@@ -27,7 +27,9 @@ Files = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 At = Annotated[
     datetime | None,
-    typer.Option("--at", formats=_TIMES, help="Moment, UTC unless it says otherwise [now]"),
+    typer.Option(
+        "--at", formats=_TIMES, help="Moment, UTC unless it says otherwise.", show_default="now"
+    ),
 ]
 
 app = typer.Typer(no_args_is_help=True, help="The price book: look into it, check and import.")
@@ -65,7 +67,7 @@ def list_models(
     """List models with what they cost, and which layer says so."""
     from spanledger.cli import price_tables  # noqa: PLC0415 - help loads no prices
 
-    book = _book(config_file, files)
+    book = book_of(config_file, files)
     price_tables.print_models(book, search, provider, _moment(at), as_json=as_json)
 
 
@@ -83,7 +85,7 @@ def show(
     """Show every rate of a model at a moment, where it comes from and why it holds."""
     from spanledger.cli import price_tables  # noqa: PLC0415 - help loads no prices
 
-    book = _book(config_file, files)
+    book = book_of(config_file, files)
     asked = price_tables.Asked(model, provider, _moment(at), tier, region)
     price_tables.print_card(book, asked, as_json=as_json)
 
@@ -111,7 +113,10 @@ def update(
     source: Annotated[
         str,
         typer.Option(
-            "--from", metavar="FILE|URL", help="Where to get them [genai-prices on GitHub]"
+            "--from",
+            metavar="FILE|URL",
+            help="Where to get them.",
+            show_default="genai-prices on GitHub",
         ),
     ] = "",
 ) -> None:
@@ -136,11 +141,16 @@ def diff(
     found = price_files.read([file])
     if found.problems:
         raise PriceFileError(found.problems)
-    book = _book(config_file, None)
+    book = book_of(config_file, None)
     price_tables.print_contested(book, found.documents[0], _moment(at), as_json=as_json)
 
 
-def _book(config_file: Path | None, files: list[Path] | None) -> "PriceBook":
+def book_of(config_file: Path | None, files: list[Path] | None) -> "PriceBook":
+    """The price book that a configuration and these files make.
+
+    Raises:
+        SpanledgerError: one of them cannot be used.
+    """
     import os  # noqa: PLC0415 - with what it serves
 
     from spanledger import config  # noqa: PLC0415 - help loads no prices
