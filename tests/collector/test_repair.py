@@ -213,10 +213,19 @@ class EmptyStore:
 
     def __init__(self) -> None:
         self.taken: list[pa.Table] = []
+        self.sealed_before_ns = 0
         self.moments = {"settled_stored_at": 7, "rolled_stored_at": 7, "sealed_before": 7}
+
+    def moment_ns(self, name: str) -> int | None:
+        return self.moments.get(name)
 
     def keep_moment(self, name: str, moment_ns: int) -> None:
         self.moments[name] = moment_ns
+
+    def query(self, _name: str, _parameters: Any = None) -> pa.Table:
+        return pa.table({"hour_s": pa.array([], pa.int64())})
+
+    def execute(self, _name: str, _parameters: Any = None) -> None: ...
 
     def damage(self, _seconds_max: float, _stopping: Callable[[], bool]) -> Damage:
         return Damage(set_aside=(), active=(), unchecked=0, empty=True)

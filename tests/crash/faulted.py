@@ -204,7 +204,7 @@ def service(
             return _Client(plain(settings, database), killer)
 
         FaultyStore.killer = killer
-        return FaultyStore(cast("Connect", connect))
+        return FaultyStore(cast("Connect", connect), directory=path)
 
     return Service(
         config,

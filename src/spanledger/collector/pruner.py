@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
-from spanledger.collector.roller import ROLLED_UNTIL
+from spanledger.store.client import ROLLED_UNTIL
 
 _log: Final = logging.getLogger(__name__)
 

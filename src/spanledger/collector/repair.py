@@ -6,10 +6,11 @@ because the journal holds entries, not spans. Damage is acted on once and rememb
 without new damage costs a look. Never reads beyond the mark (that is the writer's), never removes
 a file, never counts a restored row as received or stored anew.
 
-When it replays: the engine set parts aside at start; a part in use does not match its checksums
-(it is detached first); the ledger is empty though the journal says it was not; or the machine was
-restarted since the last look. The last one is because a part whose directory had not reached the
-disk leaves no trace of itself, and only a restart of the machine can lose what was written.
+When it replays: the engine set parts of the entries aside at start; a part in use does not match
+its checksums (it is detached first); the ledger is empty though the journal says it was not; or the
+machine was restarted since the last look. The last one is because a part whose directory had not
+reached the disk leaves no trace of itself, and only a restart of the machine can lose what was
+written. What is made of entries is made again after that (``derived``).
 """
 
 import contextlib
@@ -24,11 +25,12 @@ from typing import Final, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from spanledger.collector import derived
 from spanledger.collector.journal import Journal
 from spanledger.collector.roller import ROLLED_STORED_AT
 from spanledger.collector.settler import SETTLED_STORED_AT
 from spanledger.ledger.schema import completed
-from spanledger.store.damage import Damage
+from spanledger.store.damage import ENTRIES, Damage, Part
 from spanledger.store.errors import BadRows
 
 _log: Final = logging.getLogger(__name__)
@@ -40,14 +42,13 @@ _PARTS_MAX: Final = 1_000  # remembered; the engine refuses to start with far fe
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
-class Store(Protocol):
+class Store(derived.Store, Protocol):
     """What a repair needs of the store."""
 
     def damage(self, seconds_max: float, stopping: Callable[[], bool]) -> Damage: ...
-    def detach(self, parts: Sequence[str]) -> None: ...
+    def detach(self, parts: Sequence[Part]) -> None: ...
     def known(self, entries: pa.Table) -> pa.BooleanArray: ...
     def insert(self, entries: pa.Table) -> None: ...
-    def keep_moment(self, name: str, moment_ns: int) -> None: ...
 
 
 class Meters(Protocol):
@@ -61,7 +62,7 @@ class _Seen:
     """What the last look found."""
 
     boot_id: str
-    parts: frozenset[str]
+    parts: frozenset[Part]
 
 
 def boot_id() -> str:
@@ -101,38 +102,56 @@ def repair(
     damage = store.damage(CHECK_S_MAX, stopping)
     if damage.unchecked:
         _log.warning("ledger: %d older parts were not checked for damage", damage.unchecked)
-    parts = frozenset(damage.set_aside) | frozenset(damage.active)
-    restored = 0
-    if reasons := _reasons(damage, seen, boot, stored_before=journal.mark.rows > 0):
-        # Cut short after this, the next start has no record and therefore replays everything.
+    known = seen.parts if seen else frozenset()
+    new = [*(part for part in damage.set_aside if part not in known), *damage.active]
+    stored_before = journal.mark.rows > 0
+    # Whether something may be gone without a trace.
+    recent = stored_before and seen is not None and seen.boot_id != boot
+    everything = stored_before and seen is None
+    if new or recent or (stored_before and damage.empty):
+        # Cut short after this, the next start has no record and therefore does all of it.
         record.unlink(missing_ok=True)
         store.detach(damage.active)
+    restored = 0
+    if reasons := _reasons(damage, new, seen, boot, stored_before=stored_before):
         _log.warning("ledger: replaying the journal, because %s", "; ".join(reasons))
         restored = _replay(journal, store, batch_rows_max, stopping)
-        # Corrections and sums are no part of the journal: they are made again from what is there.
-        for name in (SETTLED_STORED_AT, ROLLED_STORED_AT):
-            if damage.set_aside or damage.active or damage.empty or restored:
-                store.keep_moment(name, 0)
         meters.repaired(restored)
         _log.warning("ledger: %d rows were restored from the journal", restored)
-        oldest = journal.replay_position()
-        if oldest.rows > 0 and parts - (seen.parts if seen else frozenset()):
-            _log.error(
-                "ledger: the journal no longer holds its first %d rows; if damaged parts held"
-                " any of them, they are missing. Restore a backup to have them back",
-                oldest.rows,
-            )
+        _tell_what_is_older(journal, store, [part for part in new if part.table == ENTRIES])
+        # Corrections and sums are no part of the journal: they are made again from what is there.
+        for name in (SETTLED_STORED_AT, ROLLED_STORED_AT):
+            if new or damage.empty or restored:
+                store.keep_moment(name, 0)
+    for part in new:
+        if part.table != ENTRIES:
+            _log.warning("ledger: part %s was damaged; what was in it is made again", part)
+    derived.rebuild(store, new, recent=recent, everything=everything)
     if not stopping():
-        _save(record, _Seen(boot, parts))
+        _save(record, _Seen(boot, frozenset(damage.set_aside) | frozenset(damage.active)))
     return restored
 
 
+def _tell_what_is_older(journal: Journal, store: Store, lost: Sequence[Part]) -> None:
+    """See to what no replay brings back."""
+    oldest = journal.replay_position()
+    if oldest.rows > 0 and lost:
+        _log.error(
+            "ledger: the journal no longer holds its first %d rows; if damaged parts held"
+            " any of them, they are missing. Restore a backup to have them back",
+            oldest.rows,
+        )
+        derived.keep_sums_of_lost(store, lost)
+
+
 def _reasons(
-    damage: Damage, seen: _Seen | None, boot: str, *, stored_before: bool
+    damage: Damage, new: Sequence[Part], seen: _Seen | None, boot: str, *, stored_before: bool
 ) -> Sequence[str]:
-    known_parts = seen.parts if seen else frozenset()
-    reasons = [f"part {name} was set aside" for name in damage.set_aside if name not in known_parts]
-    reasons += [f"part {name} does not match its checksums" for name in damage.active]
+    ours = [part for part in new if part.table == ENTRIES]
+    reasons = [f"part {part} was set aside" for part in ours if part not in damage.active]
+    reasons += [
+        f"part {part} does not match its checksums" for part in ours if part in damage.active
+    ]
     if stored_before and damage.empty:
         reasons.append("it is empty")
     if stored_before and seen is None:
@@ -180,13 +199,16 @@ def _load(record: Path) -> _Seen | None:
     try:
         with record.open(encoding="utf-8") as file:
             found = json.loads(file.read(_RECORD_BYTES_MAX))
-        return _Seen(str(found["boot_id"]), frozenset(map(str, found["parts"])))
+        # Once only parts of the entries were remembered, without their table.
+        named = [str(part).rpartition("/") for part in found["parts"]]
+        parts = frozenset(Part(table or ENTRIES, name) for table, _, name in named)
+        return _Seen(str(found["boot_id"]), parts)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def _save(record: Path, seen: _Seen) -> None:
-    content = {"boot_id": seen.boot_id, "parts": sorted(seen.parts)[:_PARTS_MAX]}
+    content = {"boot_id": seen.boot_id, "parts": sorted(map(str, seen.parts))[:_PARTS_MAX]}
     new = record.with_name(f"{record.name}.new")
     # Without it the next start replays once more, which changes nothing.
     with contextlib.suppress(OSError):

@@ -14,9 +14,10 @@ from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
+from spanledger.store.client import ROLLED_UNTIL
+
 # Hours recomputed in one statement.
 HOURS_MAX: Final = 24
-ROLLED_UNTIL: Final = "rolled_until"
 ROLLED_STORED_AT: Final = "rolled_stored_at"
 _HOUR_S: Final = 3_600
 _DAY_S: Final = 86_400

@@ -26,7 +26,8 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from spanledger.errors import StartupError
 from spanledger.ledger.restatement import LEGS_ARROW
 from spanledger.ledger.schema import ENTRIES_ARROW
-from spanledger.store.damage import Damage, detach, examine
+from spanledger.store import seal
+from spanledger.store.damage import Damage, Part, detach, examine, make_readable
 from spanledger.store.errors import BadRows, StoreUnavailable, of_insert, unavailable
 from spanledger.store.known import known
 from spanledger.store.migrations import DATABASE, migrate, query, released, statement, views
@@ -92,6 +93,8 @@ DIMENSIONS: Final = (
 )
 # Before this moment the ledger takes nothing more: its single calls may be removed.
 _SEALED: Final = "sealed_before"
+# Hours before this moment are read from their sums, all others are summed from calls.
+ROLLED_UNTIL: Final = "rolled_until"
 # Of high cardinality: only the calls know them.
 _NOT_ROLLED_UP: Final = frozenset({"user_id", "conversation_id"})
 
@@ -99,8 +102,12 @@ _NOT_ROLLED_UP: Final = frozenset({"user_id", "conversation_id"})
 class Store:
     """An open ledger."""
 
-    def __init__(self, connect: Connect, shape: Shape = ALONE) -> None:
+    def __init__(
+        self, connect: Connect, shape: Shape = ALONE, *, directory: Path | None = None
+    ) -> None:
         """``connect`` opens a client with the given settings; ``open_embedded`` has the usual one.
+
+        ``directory`` is where the engine of this process has its files, which nobody else mends.
 
         Raises:
             StartupError: another version's schema.
@@ -108,6 +115,8 @@ class Store:
         """
         self._connect = connect
         self._shape = shape
+        self._directory = directory
+        self._seal_file = directory and directory.with_name(f"{directory.name}.seal")
         self._name = f"spanledger {uuid.uuid4()}"
         self._sessions: list[Session] = []
         self._stopping = Session(lambda: self._connect({}, None))
@@ -116,7 +125,7 @@ class Store:
         self._reading = self.open_session(_READ)
         try:
             self._prepare()
-            self.sealed_before_ns = self.moment_ns(_SEALED) or 0
+            self.sealed_before_ns = self._sealed()
         except BaseException:
             self.close()
             raise
@@ -130,7 +139,7 @@ class Store:
         """
         path.mkdir(parents=True, exist_ok=True)
         try:
-            return cls(embedded(path))
+            return cls(embedded(path), directory=path)
         except StoreUnavailable as error:
             raise StartupError(
                 f"the engine cannot open the ledger in {path} ({error})",
@@ -152,6 +161,8 @@ class Store:
         # The database may not exist yet, so this handle is none of ours.
         session = Session(lambda: self._connect({}, None))
         try:
+            if self._directory is not None:
+                session.run(make_readable)
             session.run(lambda client: migrate(client, released(), views(), self._shape))
             # Ours are opened before this one is closed: with its last handle the engine ends.
             for ours in self._sessions:
@@ -160,6 +171,19 @@ class Store:
             raise unavailable(error) from error
         finally:
             session.close()
+
+    def _sealed(self) -> int:
+        """The seal, from wherever it is left; sums that it protects are read from their tables."""
+        kept_ns = self.moment_ns(_SEALED) or 0
+        saved_ns = seal.load(self._seal_file) if self._seal_file else kept_ns
+        sealed_ns = max(kept_ns, saved_ns)
+        if self._seal_file and saved_ns < sealed_ns:
+            seal.save(self._seal_file, sealed_ns)
+        if kept_ns < sealed_ns:
+            self.keep_moment(_SEALED, sealed_ns)
+        if (self.moment_ns(ROLLED_UNTIL) or 0) < sealed_ns:
+            self.keep_moment(ROLLED_UNTIL, sealed_ns)
+        return sealed_ns
 
     def open_session(self, settings: Settings, name: str = "") -> Session:
         """Make another session in our database, with its own settings; ``close`` ends it too.
@@ -265,6 +289,8 @@ class Store:
     def seal(self, before_ns: int) -> None:
         """Take nothing more that started before a moment; the seal never goes back."""
         if before_ns > self.sealed_before_ns:
+            if self._seal_file:
+                seal.save(self._seal_file, before_ns)
             self.keep_moment(_SEALED, before_ns)
             self.sealed_before_ns = before_ns
 
@@ -294,7 +320,7 @@ class Store:
         """
         return examine(self._writing, seconds_max, stopping)
 
-    def detach(self, parts: Sequence[str]) -> None:
+    def detach(self, parts: Sequence[Part]) -> None:
         """Take damaged parts out of the ledger; their files stay.
 
         Raises:
