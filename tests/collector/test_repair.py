@@ -13,9 +13,12 @@ from engine import entries, entry
 from spanledger.collector.journal import Journal
 from spanledger.collector.journal.mark import Position
 from spanledger.collector.repair import repair
+from spanledger.collector.service import Service
+from spanledger.config import Config
 from spanledger.ledger.schema import ENTRIES_ARROW
 from spanledger.store.client import Store
 from spanledger.store.damage import Damage
+from spanledger.store.errors import StoreUnavailable
 
 PARTS = 3
 ROWS = 40
@@ -253,3 +256,25 @@ def test_after_a_repair_all_calls_are_settled_and_summed_up_anew(tmp_path: Path)
     store = EmptyStore()
     repair(OldJournal(), store, Meters(), tmp_path / "seen.json", batch_rows_max=50)  # type: ignore[arg-type]  # what it needs of one
     assert store.moments == {"settled_stored_at": 0, "rolled_stored_at": 0, "sealed_before": 7}
+
+
+class Reluctant(EmptyStore):
+    """Answers from the second question on."""
+
+    asked = 0
+
+    def damage(self, seconds_max: float, stopping: Callable[[], bool]) -> Damage:
+        self.asked += 1
+        if self.asked == 1:
+            raise StoreUnavailable("busy")
+        return super().damage(seconds_max, stopping)
+
+
+def test_a_repair_that_fails_is_begun_again_before_anybody_is_shown_the_ledger(
+    tmp_path: Path,
+) -> None:
+    store = Reluctant()
+    service = Service(Config.model_validate({"data_dir": str(tmp_path)}))
+    service._repair(OldJournal(), store, lambda: False)  # type: ignore[arg-type]  # what it needs of one
+    assert store.asked == 2
+    assert [rows.num_rows for rows in store.taken] == [2]

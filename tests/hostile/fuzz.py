@@ -2,7 +2,8 @@
 
 `python tests/hostile/fuzz.py --seconds 600 --seed 7` prints how many inputs it tried. Each input
 follows from the seed and its number, so what is found can be had again: `--first NUMBER`.
-`--exhaustive` tries every prefix of small requests and each with one bit flipped: a few minutes.
+`--exhaustive` tries every prefix of small requests and each with one bit flipped: 42,000 inputs,
+ten to twenty minutes.
 """
 
 # ruff: noqa: E402, E501, S311, T201 - a program with tables of its own, and repeatable chance

@@ -12,6 +12,7 @@ import contextlib
 import gc
 import logging
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -52,6 +53,8 @@ _COMMIT_S: Final = 2.0
 _DRAIN_S: Final = 3.0
 _LAST_WORD_S: Final = 1.0
 _LISTENERS: Final = 4  # OTLP/gRPC, OTLP/HTTP, SQL, web
+# A repair that failed is begun again: with less than all of it, figures would be too small.
+_REPAIR_AGAIN_S: Final = (1.0, 3.0)
 # How soon a server that was away at start is noticed.
 _OPEN_AGAIN_S: Final = 2.0
 
@@ -278,17 +281,24 @@ class Service:
     def _repair(self, journal: Journal, store: Store, stopping: Callable[[], bool]) -> None:
         if self._config.store.dsn is not None:
             return  # a server keeps and mends its own files
-        try:
-            repair(
-                journal,
-                store,
-                self._meters,
-                self._config.data_dir / "seen.json",
-                batch_rows_max=self._config.store.batch_rows_max,
-                stopping=stopping,
-            )
-        except StoreUnavailable as error:
-            _log.warning("the ledger could not be looked at for damage: %s", error)
+        for pause_s in (*_REPAIR_AGAIN_S, None):
+            try:
+                repair(
+                    journal,
+                    store,
+                    self._meters,
+                    self._config.data_dir / "seen.json",
+                    batch_rows_max=self._config.store.batch_rows_max,
+                    stopping=stopping,
+                )
+            except StoreUnavailable as error:
+                _log.warning("the ledger could not be looked at for damage: %s", error)
+                if pause_s is None:
+                    _log.error("the ledger is shown unmended, calls and sums may be missing in it")
+                elif not stopping():
+                    time.sleep(pause_s)
+            else:
+                return
 
     def _start_upkeep(self, store: Store) -> Upkeep:
         """What is done to the ledger after the commit, in this order: rollups follow settlement."""
