@@ -68,8 +68,8 @@ _COUNTERS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     DEAD: ("Spans that the store would not take; they are in dead.jsonl.", ("reason",)),
     REQUESTS: ("Export requests by how they were answered.", ("transport", "outcome")),
     OVERFLOW: ("Calls booked as 'other' because metrics.series_max was reached.", ()),
-    REPAIRS: ("Replays of the journal into a ledger that may have lost rows.", ()),
-    RESTORED: ("Rows of the ledger that such a replay brought back.", ()),
+    REPAIRS: ("Repairs of a ledger whose files were damaged, or may have been.", ()),
+    RESTORED: ("Rows of the ledger that a replay of the journal brought back.", ()),
 }
 # The families that names from spans label, which share one bound.
 _BY_NAME: Final = (COST, TOKENS, CALLS, UNPRICED)

@@ -127,6 +127,8 @@ def repair(
         if part.table != ENTRIES:
             _log.warning("ledger: part %s was damaged; what was in it is made again", part)
     derived.rebuild(store, new, recent=recent, everything=everything)
+    if new and not reasons:
+        meters.repaired(0)
     if not stopping():
         _save(record, _Seen(boot, frozenset(damage.set_aside) | frozenset(damage.active)))
     return restored
