@@ -176,6 +176,14 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    """Says nothing of clients that were killed."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def _insert(client: Client, insert: re.Match[str], data: bytes) -> None:
     columns = insert["columns"]
     names = [name.strip(" `") for name in columns.split(",")] if columns else None
@@ -222,7 +230,7 @@ def main() -> None:
     Handler.engine = Engine(Path(sys.argv[1]))
     Handler.engine.handle({}, None).run(lambda client: client.command("SELECT 1"))
     port = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server = Server(("127.0.0.1", port), Handler)
     print(server.server_port, flush=True)  # noqa: T201 - for whoever started it
     server.serve_forever()
 

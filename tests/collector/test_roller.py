@@ -150,6 +150,26 @@ def test_removing_calls_changes_no_sum_and_closes_their_time(store: Store) -> No
     assert prune(store, ns(START)) == 0
 
 
+def test_a_collector_learns_of_a_seal_that_another_one_on_its_store_has_set(
+    store: Store, tmp_path: Path
+) -> None:
+    month_ago = START - timedelta(days=40)
+    clock = Clock(START + 2 * HOUR)
+    other = Store.open_embedded(tmp_path / "ledger")
+    store.insert(entries(call(1, month_ago), call(2, START)))
+    roll(Roller(store, clock_ns=clock))
+    before = ask(store, "SELECT sum(calls), sum(cost_usd) FROM costs_daily")
+    assert prune(store, ns(START)) == 1
+    # It came just before the other one looked; its hour has lost its calls, not its sums.
+    other.insert(entries(call(3, month_ago)))
+    other.read_seal()
+    roll(Roller(other, clock_ns=clock))
+    assert ask(store, "SELECT sum(calls), sum(cost_usd) FROM costs_daily") == before
+    with pytest.raises(BadRows, match="too_old"):
+        other.insert(entries(call(4, month_ago)))
+    other.close()
+
+
 def test_nothing_is_removed_before_it_is_summed_up(store: Store) -> None:
     store.insert(entries(call(1, START)))
     with pytest.raises(ValueError, match="before it is in the sums"):

@@ -19,7 +19,7 @@ def test_jobs_run_in_order_each_until_it_has_no_more_to_do() -> None:
         done.set()
         return False
 
-    upkeep = Upkeep([first, second], every_seconds=60)
+    upkeep = Upkeep(lambda: [first, second], every_seconds=60)
     upkeep.start()
     assert done.wait(10)
     upkeep.close()
@@ -37,11 +37,11 @@ def test_trouble_of_the_store_is_retried() -> None:
         done.set()
         return False
 
-    upkeep = Upkeep([job], every_seconds=0.01)
+    upkeep = Upkeep(lambda: [job], every_seconds=0.01)
     upkeep.start()
     assert done.wait(10)
     upkeep.close()
 
 
 def test_it_may_be_closed_before_it_was_started() -> None:
-    Upkeep([], every_seconds=60).close()
+    Upkeep(list, every_seconds=60).close()

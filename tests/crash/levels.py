@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from crash import damage, overload, reload, sdk, storeless, volume
+from crash import damage, overload, reload, sdk, storeless, twins, volume
 from crash.outcome import Outcome
 
 Prove = Callable[[Path, int, int], Outcome]
@@ -55,5 +55,9 @@ LEVELS: Final[Mapping[str, Level]] = {
     "overload": Level(
         "64 senders that offer many times of what can be taken, for 10 minutes, within 1 GiB",
         {"requests of all sizes": overload.flood},
+    ),
+    "twins": Level(
+        "two collectors on one server, every span sent to both, either killed, for 10 minutes",
+        {"both kept, sent and settled": twins.killed},
     ),
 }

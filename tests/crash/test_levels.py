@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from crash import damage, overload, reload, sdk, storeless, volume
+from crash import damage, overload, reload, sdk, storeless, twins, volume
 from crash.levels import LEVELS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "proofs.md"
@@ -54,4 +54,10 @@ def test_right_and_wrong_files_and_new_certificates_cost_no_request(tmp_path: Pa
 @pytest.mark.slow
 def test_what_a_collector_cannot_take_costs_neither_calls_nor_memory(tmp_path: Path) -> None:
     outcome = overload.flood(tmp_path, 1, seconds=4, resident_mib_max=1_280)
+    assert outcome.clean, outcome
+
+
+@pytest.mark.slow
+def test_two_collectors_on_one_ledger_count_once_what_both_are_sent(tmp_path: Path) -> None:
+    outcome = twins.killed(tmp_path, 1, seconds=0, kills_min=3)
     assert outcome.clean, outcome

@@ -54,6 +54,7 @@ class Status:
     journal_bytes: int
     writer_lag_seconds: float
     store_repairs: int
+    upkeep_owner: bool
     budgets: tuple[Budget, ...]
 
     @property
@@ -111,6 +112,7 @@ def parse(text: str) -> Status:
             journal_bytes=int(sums.get("spanledger_journal_bytes", 0)),
             writer_lag_seconds=sums.get("spanledger_writer_lag_seconds", 0.0),
             store_repairs=int(sums.get("spanledger_store_repairs_total", 0)),
+            upkeep_owner=sums.get("spanledger_upkeep_owner", 0) == 1,
             budgets=tuple(
                 Budget(*key, limit, spent.get(key, 0.0))
                 for key, limit in labelled.get("genai_budget_limit_usd", {}).items()
@@ -151,6 +153,7 @@ def _table(status: Status) -> Table:
     table.add_row("every span", "accounted for" if not gap else f"{gap:,} UNACCOUNTED FOR")
     table.add_row("store", "up" if status.store_up else "DOWN: spans wait in the journal")
     table.add_row("behind by", f"{status.writer_lag_seconds:,.1f} s")
+    table.add_row("upkeep", "done here" if status.upkeep_owner else "done by another collector")
     table.add_row("journal", f"{status.journal_bytes / 1_048_576:,.1f} MiB")
     if status.dead:
         table.add_row("dead rows", "see `spanledger dead list`")

@@ -98,6 +98,21 @@ _EXACT: Final = Context(prec=58, traps=[Inexact])
 _GROUP: Final = (*_WHO, "operation", "status", "cost_class", "unpriced_reason")
 _TOKEN_TYPES: Final = ("input", "cache_read", "cache_write", "output", "reasoning")
 
+# Asked at each scrape: under which name `watch` has it, and what it is.
+_WATCHED: Final = (
+    ("journal_bytes", "spanledger_journal_bytes", "Size of the journal on disk."),
+    (
+        "lag_seconds",
+        "spanledger_writer_lag_seconds",
+        "How long the ledger is behind the journal.",
+    ),
+    (
+        "upkeep_owner",
+        "spanledger_upkeep_owner",
+        "Whether this collector settles, sums up and prunes the ledger.",
+    ),
+)
+
 Series = tuple[str, tuple[str, ...]]  # name of the family, label values
 Amount = int | Decimal
 
@@ -215,17 +230,9 @@ class Meters:
                 self._values[series] = _EXACT.add(self._values.get(series, 0), abs(cost_usd))
                 self._values[SETTLED, ()] += booked
 
-    def watch(
-        self,
-        *,
-        journal_bytes: Callable[[], int],
-        lag_seconds: Callable[[], float],
-    ) -> None:
-        """Set what is asked at each scrape; the functions must neither block nor raise."""
-        self._watched = {
-            "spanledger_journal_bytes": journal_bytes,
-            "spanledger_writer_lag_seconds": lag_seconds,
-        }
+    def watch(self, **asked: Callable[[], float]) -> None:
+        """Set what is asked at each scrape, of ``_WATCHED``; it must neither block nor raise."""
+        self._watched = {**self._watched, **asked}
 
     def refresh(
         self, spend: Mapping[str, Decimal], budgets: Sequence[BudgetStatus], at: float
@@ -287,13 +294,10 @@ class Meters:
             added[series] = _sum(added.get(series, 0), amount)
 
     def _state(self) -> Iterator[Metric]:
-        for name, about in (
-            ("spanledger_journal_bytes", "Size of the journal on disk."),
-            ("spanledger_writer_lag_seconds", "How long the ledger is behind the journal."),
-        ):
+        for asked, name, about in _WATCHED:
             family = GaugeMetricFamily(name, about)
-            if name in self._watched:
-                family.add_metric((), float(self._watched[name]()))
+            if asked in self._watched:
+                family.add_metric((), float(self._watched[asked]()))
             yield family
         yield GaugeMetricFamily(
             "spanledger_store_up", "Whether the store answers.", value=float(self.store_is_up)

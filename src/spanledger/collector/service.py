@@ -27,6 +27,7 @@ from spanledger.collector.budgets import spend_windows, statuses
 from spanledger.collector.commit import Committer
 from spanledger.collector.connections import bounded, connections_each
 from spanledger.collector.journal import Journal
+from spanledger.collector.lease import Lease
 from spanledger.collector.listeners import HttpServer, bind, bind_grpc
 from spanledger.collector.memory import bound_waste
 from spanledger.collector.metrics import JOURNAL, Meters
@@ -36,7 +37,7 @@ from spanledger.collector.repair import repair
 from spanledger.collector.roller import Roller
 from spanledger.collector.settings import certificates, gate, needs_restart, rules, taken_over
 from spanledger.collector.settler import Settler
-from spanledger.collector.upkeep import Upkeep
+from spanledger.collector.upkeep import Job, Upkeep
 from spanledger.collector.writer import Writer
 from spanledger.config import Address, Config
 from spanledger.errors import SpanledgerError
@@ -302,13 +303,18 @@ class Service:
 
     def _start_upkeep(self, store: Store) -> Upkeep:
         """What is done to the ledger after the commit, in this order: rollups follow settlement."""
-        settler = Settler(store, lambda calls: self._rules.price(calls), self._meters)  # noqa: PLW0108 - of now
-        roller = Roller(store)
-        retention = self._config.retention
-        pruner = Pruner(store, retention.calls_days, retention.sums_days)
-        upkeep = Upkeep(
-            [settler.run, roller.run, pruner.run], self._config.settlement.every_seconds
-        )
+        config = self._config
+
+        def jobs() -> Sequence[Job]:
+            store.read_seal()
+            settler = Settler(store, lambda calls: self._rules.price(calls), self._meters)  # noqa: PLW0108 - of now
+            pruner = Pruner(store, config.retention.calls_days, config.retention.sums_days)
+            return [settler.run, Roller(store).run, pruner.run]
+
+        # An embedded ledger has one process; a server may serve several collectors.
+        lease = Lease(store, config.settlement.lease_seconds) if config.store.dsn else None
+        upkeep = Upkeep(jobs, config.settlement.every_seconds, lease)
+        self._meters.watch(upkeep_owner=lambda: upkeep.is_owner)
         upkeep.start()
         return upkeep
 
@@ -320,6 +326,7 @@ class Service:
             return store.spent_usd(dimensions, since)
 
         try:
+            store.read_seal()
             windows = {name: spent({}, start) for name, start in spend_windows(now).items()}
             budgets = statuses(self._config.budgets, now, spent)
         except StoreUnavailable as unavailable:

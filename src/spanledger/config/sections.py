@@ -215,6 +215,13 @@ class Settlement(Section):
     every_seconds: int = _count(
         2, 1, 3_600, "seconds between two looks at what is new, for settlement and rollups"
     )
+    lease_seconds: int = _count(
+        30,
+        1,
+        3_600,
+        "seconds after which another collector on the same server takes the upkeep over from one"
+        " that crashed",
+    )
 
 
 class Retention(Section):

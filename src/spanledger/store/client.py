@@ -286,6 +286,14 @@ class Store:
         """Keep a moment under a name, also over a restart."""
         self.execute("keep_moment", {"name": name, "moment_ns": moment_ns})
 
+    def read_seal(self) -> None:
+        """See how far another collector on this store has sealed it; the seal never goes back.
+
+        Raises:
+            StoreUnavailable: the engine cannot answer.
+        """
+        self.sealed_before_ns = max(self.sealed_before_ns, self.moment_ns(_SEALED) or 0)
+
     def seal(self, before_ns: int) -> None:
         """Take nothing more that started before a moment; the seal never goes back."""
         if before_ns > self.sealed_before_ns:
