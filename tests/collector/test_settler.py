@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -125,6 +126,26 @@ def test_a_late_observation_settles_its_call_anew(ledger: Ledger) -> None:
     )
     assert reasons == [("settled", -3), ("settled_anew", 1)]
     assert ledger.query("SELECT sum(calls) FROM entries FINAL WHERE tenant = 'late'") == [(1,)]
+
+
+def test_an_earlier_record_of_a_span_that_comes_after_its_settlement_is_the_one_that_counts(
+    ledger: Ledger,
+) -> None:
+    """Another collector recorded it at a price of its own, and was slower to write it."""
+    client, gateway = pair("earlier")
+    ledger.deliver(pl.DataFrame(entries(client, gateway)))
+    settler = ledger.settler()
+    settle(settler)
+    money = dict.fromkeys(("cost_usd", "cost_low_usd", "cost_high_usd"), Decimal(3))
+    earlier = {"known_at": NOON - timedelta(minutes=1), "price_book": "other", **money}
+    ledger.store.insert(entries({**client, **earlier}, {**gateway, **earlier}))
+    for _ in range(2):
+        settle(settler)
+        for view in ("calls", "entries FINAL"):
+            sql = f"SELECT sum(cost_usd) FROM {view} WHERE tenant = 'earlier'"  # noqa: S608
+            assert ledger.query(sql) == [(Decimal(3),)]
+        settler = ledger.settler()
+    assert ledger.query("SELECT count() FROM calls WHERE tenant = 'earlier'") == [(1,)]
 
 
 class Failing:

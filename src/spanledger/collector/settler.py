@@ -187,7 +187,7 @@ class Settler:
         charges = entries.filter(pl.col("kind") == "charge")
         legs = entries.filter(pl.col("reason").is_in(REASONS))
         prices = entries.filter(pl.col("reason") == REPRICED)
-        stale, wanted = self._difference(legs, found.calls, related)
+        stale, wanted = self._difference(charges, legs, found.calls, related)
         known_at_ns = entries["known_at"].cast(pl.Int64).max()
         now_ns = max(self._clock_ns(), int(str(known_at_ns)) + 1)
         # What was priced anew is taken back before what it is a correction of.
@@ -210,11 +210,16 @@ class Settler:
         return frame(self._store.query(query, {**where, **parameters})).cast(LEGS)
 
     def _difference(
-        self, legs: pl.DataFrame, calls: pl.DataFrame, related: pl.DataFrame
+        self,
+        charges: pl.DataFrame,
+        legs: pl.DataFrame,
+        calls: pl.DataFrame,
+        related: pl.DataFrame,
     ) -> tuple[pl.DataFrame, pl.DataFrame]:
         """What is booked and should not be (legs), and what should be and is not (calls)."""
         open_runs = _open(legs)["run"].unique()
-        stale_runs = open_runs.filter(~_base(open_runs).is_in(calls["run"].implode()))
+        is_stale = ~_base(open_runs).is_in(calls["run"].implode())
+        stale_runs = open_runs.filter(is_stale | open_runs.is_in(_outdated(charges, legs)))
         stale = legs.clear()
         if len(stale_runs):
             # All legs of such a run, also on spans that are not among those at hand.
@@ -222,6 +227,7 @@ class Settler:
         stale = _open(stale).join(_begun(stale, _TAKING_BACK), on="run", how="left")
         done = (
             _open(legs)
+            .filter(~pl.col("run").is_in(stale_runs.implode()))
             .group_by("run")
             .len("legs")
             .join(_begun(legs, _MAKING), on="run")
@@ -339,6 +345,29 @@ def _open(legs: pl.DataFrame) -> pl.DataFrame:
     )
     made = legs.filter(pl.col("leg").is_in(_MAKING))
     return made.join(gone, on=[*KEY, "run", "leg"], how="anti")
+
+
+# What one collector may have recorded otherwise than another: the money and what they were told to
+# make of a span.
+_RECORDED: Final = (
+    *("service", "environment", "user_id", "customer", "team", "project", "feature"),
+    *("agent", "workflow", "api_key_alias", "model", "cost_class", "unpriced_reason", "price_book"),
+)
+_AMOUNTS: Final = ("input_tokens", "output_tokens", "cost_usd", "cost_low_usd", "cost_high_usd")
+
+
+def _outdated(charges: pl.DataFrame, legs: pl.DataFrame) -> list[str]:
+    """The runs that took back what is not in force any more, and those half taken back.
+
+    Of two records of one span the earlier one counts. It may come to the ledger after the later
+    one was settled, where two collectors write to it; their prices may differ for a moment.
+    """
+    made = legs.filter(pl.col("leg") == REVERSAL).join(charges, on=KEY, suffix="_now")
+    differs = [pl.col(name).ne_missing(pl.col(f"{name}_now")) for name in _RECORDED]
+    differs += [(-pl.col(name)).ne_missing(pl.col(f"{name}_now")) for name in _AMOUNTS]
+    other = made.filter(pl.any_horizontal(differs))["run"]
+    begun = legs.filter(pl.col("leg").is_in(_TAKING_BACK))["run"]
+    return pl.concat([other, begun]).unique().to_list()
 
 
 assert set(KEY) <= set(OBSERVED)  # noqa: S101 - what is found is looked up by its key
