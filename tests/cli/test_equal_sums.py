@@ -154,7 +154,7 @@ def observed(number: int, known_at: datetime) -> list[dict[str, Any]]:
 
 
 NUMBERS = st.integers(1, 40)
-STEPS = st.one_of(
+STEPS: st.SearchStrategy[tuple[str, list[int], bool]] = st.one_of(
     st.tuples(st.just("deliver"), st.lists(NUMBERS, min_size=1, max_size=20), st.booleans()),
     st.tuples(st.just("upkeep"), st.just([]), st.booleans()),
     st.tuples(st.just("reprice"), st.lists(NUMBERS, min_size=1, max_size=20), st.booleans()),
