@@ -1,5 +1,6 @@
--- {rows} calls from {first} on, evenly over 90 days. A feature fixes agent, model and service; some
--- customers are much larger than others; every twentieth call is observed twice.
+-- {rows} calls from {first} on, over 90 days, seven times as many in the busiest hour of a day as in the quietest. A
+-- feature fixes agent, model and service; some customers are much larger than others; most prompts
+-- are short, a few very long; every twentieth call is observed twice.
 INSERT INTO spanledger.entries
     (kind, tenant, trace_id, span_id, start_time, duration_ns, service, environment, scope_name,
      provider, request_model, response_model, model, operation, user_id, customer, team, feature,
@@ -10,9 +11,10 @@ WITH
     toUInt64({first:UInt64} + number) AS n,
     toUInt64(if(n % 20 = 19, toUInt64(n - 1), n)) AS call,
     n % 20 = 19 AS is_twin,
-    fromUnixTimestamp64Nano(
-        toInt64({begin_ns:Int64} + call * intDiv(toInt64(90) * 86400 * 1000000000, {total:UInt64})), 'UTC'
-    ) AS at,
+    toInt64({begin_ns:Int64} + call * intDiv(toInt64(90) * 86400 * 1000000000, {total:UInt64})) AS even_ns,
+    -- The same at both ends, which are whole days apart: nothing is before the first or after now.
+    toInt64(86400e9 / (2 * pi()) * 0.8 * (sin(2 * pi() * even_ns / 86400e9) - sin(2 * pi() * {begin_ns:Int64} / 86400e9))) AS rhythm_ns,
+    fromUnixTimestamp64Nano(even_ns + rhythm_ns, 'UTC') AS at,
     cityHash64(call, 'customer') % 1000 AS draw,
     toUInt32(pow(draw / 1000, 3) * 300) AS customer_number,
     customer_number % 5 * 4 + cityHash64(call, 'feature') % 4 AS feature_number,

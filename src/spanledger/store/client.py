@@ -49,6 +49,8 @@ READING: Final[Settings] = {
     "do_not_merge_across_partitions_select_final": 1,  # twins share a month: it is in their key
     "use_skip_indexes_if_final": 1,  # finds one trace in 10 M calls in 30 ms instead of seconds
     "use_skip_indexes_if_final_exact_mode": 1,
+    # Conditions on the key (twins share it) are looked at before the other 50 columns are read.
+    "optimize_move_to_prewhere_if_final": 1,
     "distributed_product_mode": "local",  # on a cluster, what `calls` joins lies on the same shard
     "enable_join_runtime_filters": 0,  # a filter on the key of `calls` costs more than it saves
     "result_overflow_mode": "throw",  # never a part of an answer
