@@ -11,7 +11,8 @@ import json
 
 from dashboards.parts import (
     CHOSEN,
-    CHOSEN_SQL,
+    CHOSEN_CALLS_SQL,
+    CHOSEN_HOURS_SQL,
     CLICKHOUSE,
     COUNT,
     GRID_WIDTH,
@@ -172,40 +173,52 @@ def hourly_row() -> list[Builder[dashboard.Panel]]:
 def spenders_row() -> list[Builder[dashboard.Panel]]:
     """Return who and what costs most in the chosen time, from the ledger."""
 
+    # Never alias a sum to the name of its column: the alias would hide the column.
     def top(column: str, title: str) -> str:
-        # Never alias a sum to the name of its column: the alias would hide the column.
         return (
             f"SELECT if({column} = '', '(not set)', {column}) AS {title},\n"
             "       sum(cost_usd) AS Cost,\n"
-            "       count() AS Calls,\n"
-            "       countIf(cost_class = 'unpriced') AS Unpriced,\n"
+            "       sum(calls) AS Calls,\n"
+            "       sumIf(calls, cost_class = 'unpriced') AS Unpriced,\n"
             "       sum(input_tokens) AS `Tokens in`,\n"
             "       sum(output_tokens) AS `Tokens out`\n"
-            f"FROM calls\nWHERE {CHOSEN_SQL}\n"
+            f"FROM costs_hourly\nWHERE {CHOSEN_HOURS_SQL}\n"
             f"GROUP BY {column}\nORDER BY Cost DESC NULLS LAST, Calls DESC\nLIMIT 20"
         )
 
+    users = (
+        "SELECT if(user_id = '', '(not set)', user_id) AS User,\n"
+        "       sum(cost_usd) AS Cost,\n"
+        "       count() AS Calls,\n"
+        "       countIf(cost_class = 'unpriced') AS Unpriced,\n"
+        "       sum(input_tokens) AS `Tokens in`,\n"
+        "       sum(output_tokens) AS `Tokens out`\n"
+        f"FROM calls\nWHERE {CHOSEN_CALLS_SQL}\n"
+        "GROUP BY user_id\nORDER BY Cost DESC NULLS LAST, Calls DESC\nLIMIT 20"
+    )
     about = (
         "The 20 dearest in the chosen time, exact, from the ledger. No cost where no call of"
         " theirs has a price; '(not set)' is what no app attributed."
     )
+    hours = "The hours that the chosen time touches count whole."
     unpriced = (
         "SELECT model AS Model,\n"
         "       provider AS Provider,\n"
         "       unpriced_reason AS Reason,\n"
-        "       count() AS Calls,\n"
+        "       sum(calls) AS Calls,\n"
         "       sum(input_tokens + output_tokens) AS Tokens,\n"
-        "       max(start_time) AS Latest\n"
-        f"FROM calls\nWHERE cost_class = 'unpriced' AND {CHOSEN_SQL}\n"
+        "       max(last_call) AS Latest\n"
+        f"FROM costs_hourly\nWHERE cost_class = 'unpriced' AND {CHOSEN_HOURS_SQL}\n"
         "GROUP BY model, provider, unpriced_reason\nORDER BY Calls DESC\nLIMIT 20"
     )
     return [
-        sql_table("Top users", about, top("user_id", "User")),
-        sql_table("Top features", about, top("feature", "Feature")),
-        sql_table("Top customers", about, top("customer", "Customer")),
+        sql_table("Top users", about, users),
+        sql_table("Top features", f"{about} {hours}", top("feature", "Feature")),
+        sql_table("Top customers", f"{about} {hours}", top("customer", "Customer")),
         sql_table(
             "Unpriced models",
-            "Models without a price in the chosen time. They are priced once the book knows them.",
+            "Models without a price in the chosen time. They are priced once the book knows them."
+            f" {hours}",
             unpriced,
         ),
     ]

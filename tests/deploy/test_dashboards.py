@@ -176,7 +176,7 @@ def test_every_metric_and_label_of_the_panels_is_one_that_the_collector_exports(
 
 
 @pytest.mark.slow
-def test_every_sql_query_answers_on_the_view_calls(panels: list[Panel]) -> None:
+def test_every_sql_query_answers_on_the_views(panels: list[Panel]) -> None:
     chosen = {"service": ["chat", "it's"], "model": ["gpt-4o", "gpt-99"]}
     queries = {
         f"{title}, {what}": expand_sql(sql, choice)
