@@ -101,14 +101,7 @@ class Asker:
     def rows(self, sql: str) -> Any:
         return self._beside.run(lambda client: client.query(sql).result_rows)
 
-    def measure(self, question: Question) -> Answer | None:
-        """None: it went over a limit of the SQL interface."""
-        try:
-            return self._measure(question)
-        except ClickHouseError:
-            return None
-
-    def _measure(self, question: Question) -> Answer:
+    def measure(self, question: Question) -> Answer:
         self._forget()
         cold_ms = self._time_ms(question)
         read, cpu_s = self._rows_read(), time.process_time()
@@ -270,7 +263,7 @@ def run(options: Options) -> list[Answer]:
         now = datetime.now(UTC)
         if options.build:
             build(store, options.calls, now)
-            catch_up(store, settle=options.settle)
+        catch_up(store, settle=options.build and options.settle)
         asker = Asker(store, options.directory)
         for table, count, size in asker.rows(
             "SELECT table, sum(rows), formatReadableSize(sum(bytes_on_disk)) FROM system.parts "
@@ -281,12 +274,12 @@ def run(options: Options) -> list[Answer]:
         print(f"{'':<58} " + " ".join(f"{heading:>12}" for heading in HEADINGS))
         with ingestion(store, wanted=options.ingest):
             for question in questions(now, asker.rows, cookbook=options.cookbook):
-                answer = asker.measure(question)
-                if answer is None:
-                    print(f"{question.name[:58]:<58} over a limit of the SQL interface")
+                try:
+                    answers.append(asker.measure(question))
+                except ClickHouseError as error:  # mostly a limit of the SQL interface
+                    print(f"{question.name[:58]:<58} refused: {str(error)[:100]!r}", flush=True)
                     continue
-                answers.append(answer)
-                cells = " ".join(f"{cell:>12}" for cell in answer.cells())
+                cells = " ".join(f"{cell:>12}" for cell in answers[-1].cells())
                 print(f"{question.name[:58]:<58} {cells}", flush=True)
         print(f"largest memory of the process: {getrusage(RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
         return answers
