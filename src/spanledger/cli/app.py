@@ -289,6 +289,58 @@ def prune(
 
 
 @app.command()
+def reprice(  # noqa: PLR0913, PLR0917 - an option each
+    start: Annotated[
+        datetime, typer.Option("--from", formats=moments.FORMATS, help="First moment, UTC.")
+    ],
+    end: Annotated[
+        datetime | None,
+        typer.Option(
+            "--to", formats=moments.FORMATS, show_default="now", help="First moment after it."
+        ),
+    ] = None,
+    models: Annotated[
+        list[str] | None, typer.Option("--model", help="Only calls of it. May be repeated.")
+    ] = None,
+    providers: Annotated[
+        list[str] | None, typer.Option("--provider", help="Only calls of it. May be repeated.")
+    ] = None,
+    tenants: Annotated[
+        list[str] | None, typer.Option("--tenant", help="Only calls of it. May be repeated.")
+    ] = None,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what would change; write nothing.")
+    ] = False,
+    run: Annotated[
+        str,
+        typer.Option(help="The correction's name: one of a name corrects a call once."),
+    ] = "",
+    form: Annotated[
+        Literal["table", "json"], typer.Option("--format", help="For eyes or for programs.")
+    ] = "table",
+    config_file: ConfigFile = None,
+    data_dir: DataDir = None,
+    overrides: Overrides = None,
+) -> None:
+    """Price calls anew with today's prices, while no collector runs."""
+    from spanledger.cli import reprice as repricing  # noqa: PLC0415 - help must not load it
+    from spanledger.collector.repricer import Stretch  # noqa: PLC0415 - likewise
+    from spanledger.ledger.catalog.periods import instant_ns  # noqa: PLC0415 - likewise
+
+    until = moments.utc(end) or datetime.now(UTC)
+    since = moments.utc(start) or until
+    stretch = Stretch(
+        instant_ns(since),
+        instant_ns(until),
+        tuple(tenants or ()),
+        tuple(providers or ()),
+        tuple(models or ()),
+    )
+    name, delta = repricing.run(_load(config_file, data_dir, overrides), stretch, run, dry=dry)
+    repricing.show(name, delta, form, dry=dry)
+
+
+@app.command()
 def version() -> None:
     """Show the version."""
     typer.echo(f"spanledger {__version__}")

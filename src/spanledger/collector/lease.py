@@ -4,9 +4,9 @@ Promises: whoever claimed first is the owner until it gives up or its claim runs
 one takes over, by itself. All times are by the store's clock. A collector that cannot renew its
 claim stops being the owner before others may begin.
 Never more than advice: a statement that was sent while the lease was held may be done after it ran
-out, and a store has no lock to forbid that. So what the upkeep writes must be right also if two do
-it at once: legs have the same keys whoever writes them, and a bucket of the rollups that two wrote
-at once is found and written anew.
+out, and a store has no lock to forbid that. Legs have the same keys whoever writes them, so they
+are right also then; a bucket of the rollups that two wrote at once may keep a row of the slower
+one until something comes into it again.
 
 A claim is a row of ``upkeep``: its name has its begin and its owner, its moment is when it runs
 out. A new claim counts only at the second look, when those that were under way beside it are there.

@@ -6,8 +6,8 @@ booked as "other". A scrape sees all counters at one instant. Never counts an it
 move, never keeps more series than ``series_max`` of the four families that names from spans label.
 
 The counters hold what this process stored since it began: charges as first booked, and apart from
-them what corrections added and what they took away, because a counter cannot fall; charged plus up
-minus down is how the ledger moved. The gauges of spend and budgets say what the ledger says.
+them what corrections added and took away; charged plus up minus down is how the ledger moved. The
+gauges of spend and budgets say what the ledger says.
 """
 
 import re
@@ -20,12 +20,7 @@ from typing import Final
 
 import polars as pl
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from spanledger import __version__
 from spanledger.collector.budgets import BudgetStatus

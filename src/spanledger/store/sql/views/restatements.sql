@@ -1,6 +1,6 @@
 -- restatements: every correction of the ledger: when, why, how many entries it took back and what it
 -- changed. Reasons: settled (observations of one call were booked as one), settled_anew (one more
--- came, the former booking was taken back).
+-- came, the former booking was taken back), repriced (priced anew with today's prices).
 CREATE OR REPLACE VIEW spanledger.restatements{on_cluster} AS
 SELECT
     e.run AS run,

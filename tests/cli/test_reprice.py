@@ -1,0 +1,69 @@
+"""spanledger reprice: what was booked at other prices, or at none, follows today's."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine import entries, entry
+from typer.testing import CliRunner
+
+from spanledger.cli.app import app
+from spanledger.store.client import Store
+
+STRETCH = ("--from", "2026-11-01", "--to", "2026-11-02")
+
+
+def reprice(data_dir: Path, *options: str) -> Any:
+    return CliRunner().invoke(app, ["reprice", "--data-dir", str(data_dir), *STRETCH, *options])
+
+
+def costs(data_dir: Path, view: str = "calls") -> Any:
+    store = Store.open_embedded(data_dir / "clickhouse")
+    sql = f"SELECT sum(cost_usd) FROM {view}"  # noqa: S608 - ours
+    found = store._reading.run(lambda client: client.query(sql).result_rows)
+    store.close()
+    return found
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    store = Store.open_embedded(tmp_path / "clickhouse")
+    store.insert(entries(entry(1, request_model="gpt-4o"), entry(2, request_model="gpt-4o")))
+    store.close()
+    return tmp_path
+
+
+def test_a_dry_run_tells_what_would_change_and_changes_nothing(data_dir: Path) -> None:
+    told = json.loads(reprice(data_dir, "--dry-run", "--format", "json").stdout)
+    assert told["total"]["changed"] == 2
+    assert Decimal(told["total"]["new_usd"]) == Decimal("0.00070")
+    assert costs(data_dir) == [(Decimal("0.5"),)]
+
+
+def test_calls_and_their_sums_have_the_new_cost_and_a_second_run_changes_nothing(
+    data_dir: Path,
+) -> None:
+    told = json.loads(reprice(data_dir, "--format", "json").stdout)
+    assert Decimal(told["total"]["change_usd"]) == Decimal("0.00070") - Decimal("0.5")
+    for view in ("calls", "costs_hourly", "costs_daily", "entries FINAL"):
+        assert costs(data_dir, view) == [(Decimal("0.00070"),)]
+    again = reprice(data_dir)
+    assert again.exit_code == 0
+    assert "Changed: 0 of 2 calls" in again.stdout
+
+
+def test_what_is_sealed_is_refused_with_the_first_day_that_is_left(data_dir: Path) -> None:
+    store = Store.open_embedded(data_dir / "clickhouse")
+    store.seal(1_793_577_600 * 10**9)
+    store.close()
+    refused = reprice(data_dir)
+    assert refused.exit_code != 0
+    assert "--from 2026-11-02" in refused.stderr
+
+
+def test_a_directory_without_a_ledger_is_told(tmp_path: Path) -> None:
+    refused = reprice(tmp_path)
+    assert refused.exit_code != 0
+    assert "there is no ledger" in refused.stderr
