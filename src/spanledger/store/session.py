@@ -33,10 +33,6 @@ _T = TypeVar("_T")
 # Pinned on every handle: without it the host's time zone moves now(), toDate() and day bounds.
 EVERYWHERE: Final[Settings] = {"session_timezone": "UTC"}
 
-# A view is read as if its text stood in the query, so the engine plans once across both: a look-up
-# of one trace in the 55 columns of `calls` is planned in half the time. A server has it from 26.4.
-_INLINE: Final[Settings] = {"analyzer_inline_views": 1}
-
 # The engine's caches default to 5 GB each; these are ample for the ledger's 60 columns.
 _ENGINE: Final = {
     "mark_cache_size": 64 * 1024 * 1024,
@@ -54,7 +50,7 @@ def embedded(path: Path) -> Connect:
             interface="chdb",
             path=str(path),
             database=database,
-            settings={**EVERYWHERE, **_INLINE, **settings},
+            settings={**EVERYWHERE, **settings},
             chdb_options=dict(_ENGINE),
         )
 
