@@ -17,13 +17,14 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from spanledger.cli.export import Request, run
 from spanledger.collector.pruner import prune
+from spanledger.collector.repricer import Stretch, restate
 from spanledger.collector.roller import Roller
 from spanledger.collector.settler import Settler
-from spanledger.ledger.restatement import LEGS, bookings, legs_to_arrow, reversals
 from spanledger.ledger.schema import ENTRIES
 from spanledger.store.client import READING, Store
 
 OLD, NEW = (datetime(2026, month, 30, 22, 30, tzinfo=UTC) for month in (9, 10))
+EVERYTHING = Stretch(0, 4 * 10**18)
 _paths = itertools.count()
 
 pytestmark = pytest.mark.slow
@@ -46,7 +47,7 @@ class Ledger:
         self.store = Store.open_embedded(path / "ledger")
         self.reading = self.store.open_session(READING)
         self.now = datetime(2026, 11, 2, tzinfo=UTC)
-        self.repriced = 0
+        self.costs: dict[int, Decimal] = {}
         self.reported: dict[datetime, Any] = {}
         self.begin()
 
@@ -69,34 +70,22 @@ class Ledger:
             if new.num_rows:
                 self.store.insert(new)
 
-    def reprice(self, numbers: set[int], cost: Decimal) -> None:
-        """Take these calls back and book them at another price."""
-        found = self.reading.run(
-            lambda client: client.query_arrow(
-                "SELECT * EXCEPT stored_at FROM entries FINAL"
-                " WHERE kind = 'charge' OR startsWith(run, 'r-')"
-                " ORDER BY known_at DESC, leg DESC LIMIT 1 BY trace_id, span_id"
-            )
+    def reprice(self, numbers: list[int], cost: Decimal) -> None:
+        """Price everything anew, these calls at another price."""
+        self.costs |= dict.fromkeys(numbers, cost)
+        run = f"run at {self.now}"
+        restate(self.store, EVERYTHING, self.prices, run, self.clock(), calls_max=15)
+
+    def prices(self, calls: pl.DataFrame) -> pl.DataFrame:
+        """What calls cost now, by their numbers."""
+        found = [self.costs.get(number, _cost(number)) for number in calls["output_tokens"]]
+        money = pl.Series(found, dtype=ENTRIES["cost_usd"])
+        model = pl.when(pl.col("output_tokens") % 5 == 0).then(pl.lit("gpt-4.1"))
+        charges = pl.DataFrame(entries(*(entry() for _ in found)))
+        return charges.with_columns(
+            *(money.alias(name) for name in ("cost_usd", "cost_low_usd", "cost_high_usd")),
+            model=calls.select(model.otherwise(pl.lit("gpt-4o"))).to_series(),
         )
-        present = pl.DataFrame(found).cast(LEGS).filter(_number().is_in(numbers))
-        if not present.height:
-            return
-        self.repriced += 1
-        run_id, at = pl.lit(f"r-{self.repriced}"), pl.lit(self.clock())
-        money = {
-            name: pl.lit(cost, ENTRIES[name])
-            for name in ("cost_usd", "cost_low_usd", "cost_high_usd")
-        }
-        legs = pl.concat(
-            part.select(LEGS.names())
-            for part in (
-                reversals(present, run_id, "repriced", at),
-                bookings(present.with_columns(**money), run_id, "repriced", at),
-            )
-        )
-        self.store.restate(legs_to_arrow(legs))
-        run_of = {"runs": [f"r-{self.repriced}"], "since_us": 4 * 10**15}
-        self.store.execute("derive_restated", {**run_of, "first_ns": 0, "last_ns": 4 * 10**18})
 
     def upkeep(self) -> None:
         for job in (self.settler.run, self.roller.run):
@@ -132,8 +121,8 @@ class Ledger:
         return sums.filter(pl.col("n") != 0).sort("model").rows()
 
 
-def _number() -> pl.Expr:
-    return pl.col("span_id").bin.reinterpret(dtype=pl.UInt64, endianness="big")
+def _cost(number: int) -> Decimal:
+    return Decimal(number) / 7
 
 
 def observed(number: int, known_at: datetime) -> list[dict[str, Any]]:
@@ -143,7 +132,7 @@ def observed(number: int, known_at: datetime) -> list[dict[str, Any]]:
         "known_at": known_at,
         "model": ("gpt-4o", "gpt-4.1")[number % 5 == 0],
         "output_tokens": number,
-        "cost_usd": Decimal(number) / 7,
+        "cost_usd": _cost(number),
         "response_id": str(number),
         "response_model": "m",
     }
@@ -176,8 +165,7 @@ def test_sums_are_equal_over_duplicated_settled_repriced_and_pruned_calls(
         for step, numbers, flag in steps:
             ledger.now += timedelta(minutes=1)
             if step == "reprice":
-                alone = {number for number in numbers if number % 3}
-                ledger.reprice(alone, Decimal(sum(numbers)) / 11)
+                ledger.reprice(numbers, Decimal(sum(numbers)) / 11)
             elif step == "upkeep":
                 if flag:
                     ledger.begin()

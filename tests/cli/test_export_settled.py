@@ -14,6 +14,7 @@ from focus_rules import total, violations
 
 from spanledger.cli.export import Query, Request, offline, run
 from spanledger.collector import roller, settler
+from spanledger.config import Config
 from spanledger.ledger.pricing import price
 from spanledger.ledger.schema import entries_to_arrow
 from spanledger.reports.export import VIEWS
@@ -46,7 +47,7 @@ def query(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Query]:
         while job():
             pass
     store.close()
-    with offline(data_dir) as asked:
+    with offline(Config(data_dir=data_dir)) as asked:
         yield asked
 
 

@@ -42,6 +42,17 @@ def test_a_dry_run_tells_what_would_change_and_changes_nothing(data_dir: Path) -
     assert costs(data_dir) == [(Decimal("0.5"),)]
 
 
+def test_a_dry_run_settles_nothing_either(tmp_path: Path) -> None:
+    twin: dict[str, Any] = {"response_id": "r", "request_model": "gpt-4o"}
+    store = Store.open_embedded(tmp_path / "clickhouse")
+    store.insert(entries(entry(1, **twin, scope_name="a"), entry(2, **twin, scope_name="b")))
+    store.close()
+    reprice(tmp_path, "--dry-run")
+    assert costs(tmp_path, "entries") == [(Decimal("0.5"),)]
+    reprice(tmp_path)
+    assert costs(tmp_path) == [(Decimal("0.00035"),)]
+
+
 def test_calls_and_their_sums_have_the_new_cost_and_a_second_run_changes_nothing(
     data_dir: Path,
 ) -> None:
@@ -61,6 +72,12 @@ def test_what_is_sealed_is_refused_with_the_first_day_that_is_left(data_dir: Pat
     refused = reprice(data_dir)
     assert refused.exit_code != 0
     assert "--from 2026-11-02" in refused.stderr
+
+
+def test_a_time_that_ends_before_it_begins_is_refused(data_dir: Path) -> None:
+    refused = reprice(data_dir, "--to", "2026-10-01")
+    assert refused.exit_code != 0
+    assert "--from" in refused.stderr
 
 
 def test_a_directory_without_a_ledger_is_told(tmp_path: Path) -> None:

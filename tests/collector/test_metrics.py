@@ -417,3 +417,8 @@ def test_forty_thousand_names_of_any_length_keep_the_page_small_and_the_sums_exa
     assert total(meters, "spanledger_items_dead_total") == 1_000
     assert by(meters, "genai_cost_usd_total", "service")["shop"] == 1.0
     assert total(meters, "spanledger_metric_series_overflow_total") > 30_000
+
+
+def test_what_nothing_shows_cannot_be_watched() -> None:
+    with pytest.raises(TypeError, match="journal_byte"):
+        Meters(series_max=10).watch(journal_byte=lambda: 1)

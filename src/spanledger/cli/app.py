@@ -206,7 +206,7 @@ def export(  # noqa: PLR0913, PLR0917 - an option each
     )
     config = _load(config_file, data_dir, overrides)
     exporting.check(request)
-    asked = exporting.offline(config.data_dir) if offline else exporting.listener(config, url)
+    asked = exporting.offline(config) if offline else exporting.listener(config, url)
     with asked as query:
         exporting.run(request, query)
 
@@ -283,7 +283,7 @@ def prune(
     """Remove single calls from before a day; their sums by hour and day stay."""
     from spanledger.cli import prune as pruning  # noqa: PLC0415 - help must not load the engine
 
-    day = before.replace(tzinfo=UTC) if before.tzinfo is None else before.astimezone(UTC)
+    day = moments.utc(before)
     removed = pruning.run(_load(config_file, data_dir, overrides), day)
     typer.echo(f"Removed {removed} entries from before {day:%F}; their sums stay")
 
@@ -311,9 +311,9 @@ def reprice(  # noqa: PLR0913, PLR0917 - an option each
     dry: Annotated[
         bool, typer.Option("--dry-run", help="Tell what would change; write nothing.")
     ] = False,
-    run: Annotated[
+    name: Annotated[
         str,
-        typer.Option(help="The correction's name: one of a name corrects a call once."),
+        typer.Option("--run", help="The correction's name; of one name, a call has one."),
     ] = "",
     form: Annotated[
         Literal["table", "json"], typer.Option("--format", help="For eyes or for programs.")
@@ -328,16 +328,15 @@ def reprice(  # noqa: PLR0913, PLR0917 - an option each
     from spanledger.ledger.catalog.periods import instant_ns  # noqa: PLC0415 - likewise
 
     until = moments.utc(end) or datetime.now(UTC)
-    since = moments.utc(start) or until
     stretch = Stretch(
-        instant_ns(since),
+        instant_ns(moments.utc(start)),
         instant_ns(until),
         tuple(tenants or ()),
         tuple(providers or ()),
         tuple(models or ()),
     )
-    name, delta = repricing.run(_load(config_file, data_dir, overrides), stretch, run, dry=dry)
-    repricing.show(name, delta, form, dry=dry)
+    config = _load(config_file, data_dir, overrides)
+    repricing.show(repricing.run(config, stretch, name, dry=dry), form)
 
 
 @app.command()

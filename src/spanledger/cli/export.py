@@ -21,12 +21,13 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from spanledger.cli.offline import opened
 from spanledger.cli.report import cause, connect_http
 from spanledger.config import Config
 from spanledger.errors import SpanledgerError
 from spanledger.reports import export, focus_export
 from spanledger.reports.export_files import FORMATS
-from spanledger.store.client import READING, Store
+from spanledger.store.client import READING
 
 STDOUT: Final = "-"
 _ENDINGS: Final = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
@@ -134,24 +135,18 @@ def listener(config: Config, url: str) -> Iterator[Query]:
 
 
 @contextlib.contextmanager
-def offline(data_dir: Path) -> Iterator[Query]:
-    """Open the ledger in a data directory while no collector has it.
+def offline(config: Config) -> Iterator[Query]:
+    """Ask the ledger itself, while no collector has it.
 
     Raises:
-        ExportError: there is none.
+        NoLedgerError: there is none here.
         StartupError: another process has it open.
     """
-    path = data_dir / "clickhouse"
-    if not path.is_dir():
-        raise ExportError(f"there is no ledger in {data_dir}", hint="Choose with --data-dir")
-    store = Store.open_embedded(path)
-    try:
+    with opened(config) as store:
         session = store.open_session(_OFFLINE)
         yield lambda text, parameters: session.run(
             lambda client: client.query_arrow(text, parameters=dict(parameters))
         )
-    finally:
-        store.close()
 
 
 def _form(request: Request) -> str:

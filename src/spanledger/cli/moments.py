@@ -4,11 +4,17 @@ Promises: UTC unless the text says otherwise, for every command alike.
 """
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, overload
 
 FORMATS: Final = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
 
 
+@overload
+def utc(moment: datetime) -> datetime: ...
+@overload
+def utc(moment: None) -> None: ...
+@overload
+def utc(moment: datetime | None) -> datetime | None: ...
 def utc(moment: datetime | None) -> datetime | None:
     """The same instant in UTC; a moment without a zone is UTC already."""
     if moment is None:

@@ -1,16 +1,18 @@
 """``spanledger reprice``: what the ledger has, at today's prices.
 
-Promises: a dry run tells the same changes and writes nothing; what was cut short is finished by the
-next run; sums by hour and day follow before the command ends. A collector that has the ledger open
-is told about instead of disturbed. Never prices what is sealed.
+Promises: a dry run tells what would change of the calls as they stand, and corrects nothing; what
+was cut short is finished by the next run; sums by hour and day follow before the command ends. A
+collector that has the ledger open is told about instead of disturbed. Never prices what is sealed.
 """
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Final, Literal
 
 import polars as pl
 import typer
@@ -18,9 +20,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from spanledger.collector.repricer import Stretch, pieces, repriced, restate
-from spanledger.collector.roller import Roller
-from spanledger.collector.settler import Settler
+from spanledger.cli import offline
+from spanledger.collector.repricer import Piece, Stretch, pieces, repriced, restate
 from spanledger.config import Config
 from spanledger.config.price_files import load_book
 from spanledger.errors import SpanledgerError
@@ -35,81 +36,70 @@ class RepriceError(SpanledgerError):
     """Nothing was changed."""
 
 
-class _Unmetered:
-    def restated(self, legs: pl.DataFrame) -> None:
-        """Counters belong to a running collector."""
+@dataclass(frozen=True)
+class Told:
+    """What a run changed, or would."""
+
+    run: str
+    delta: pl.DataFrame  # DELTA
+    is_dry: bool
 
 
-def run(config: Config, stretch: Stretch, run: str, *, dry: bool) -> tuple[str, pl.DataFrame]:
-    """Price a stretch of the ledger anew: the run's name, and what changed (``DELTA``).
+def run(config: Config, stretch: Stretch, name: str, *, dry: bool) -> Told:
+    """Price a stretch of the ledger anew; ``name`` empty: by what is priced, and now.
 
     Raises:
-        RepriceError: there is no ledger, or its calls of that time are gone.
+        NoLedgerError: there is no ledger here.
+        RepriceError: its calls of that time are gone, or it is no time.
         StartupError: another process has the ledger open.
     """
-    path = config.data_dir / "clickhouse"
-    if not path.is_dir():
-        hint = "Choose another with --data-dir"
-        raise RepriceError(f"there is no ledger in {config.data_dir}", hint=hint)
+    if stretch.first_ns >= stretch.end_ns:
+        raise RepriceError("the time begins after it ends", hint="Give --from a day before --to")
     book = load_book(config.prices.files, config.prices.data)
     begun_ns = time.time_ns()
-    name = run or stretch.run(book.version, begun_ns)
+    name = name or stretch.run(book.version, begun_ns)
 
     def prices(calls: pl.DataFrame) -> pl.DataFrame:
         return price(calls, book, known_at_ns=begun_ns)
 
-    store = Store.open_embedded(path)
-    try:
+    with offline.opened(config) as store:
         if stretch.first_ns < store.sealed_before_ns:
             kept = datetime.fromtimestamp(store.sealed_before_ns / 1e9, UTC)
             hint = f"Give --from {kept:%Y-%m-%d} or later: of the time before only sums are left"
             raise RepriceError("single calls of that time were removed", hint=hint)
-        with Console(stderr=True).status("Settling what is new"):
-            _all(Settler(store, prices, _Unmetered()).run)
-        total = sum(piece.calls for piece in pieces(store, stretch))
-        with _bar("Looking" if dry else "Repricing", total) as advance:
-            if dry:
-                found = [DELTA.to_frame()]
-                for piece in pieces(store, stretch):
-                    found.append(repriced(store, stretch, piece, prices).delta())
-                    advance(piece.calls)
-                return name, added(*found)
-            change = restate(
-                store, stretch, prices, name, begun_ns, progress=lambda piece: advance(piece.calls)
-            )
-        with Console(stderr=True).status("Summing up"):
-            _all(Roller(store).run)
-        return name, change
-    finally:
-        store.close()
-
-
-def _all(job: Any) -> None:
-    while job():
-        pass
+        if dry:
+            with _bar("Looking", store, stretch) as advance:
+                delta = DELTA.to_frame()
+                for piece, found in repriced(store, stretch, prices):
+                    delta = added(delta, found.delta())
+                    advance(piece)
+            return Told(name, delta, is_dry=True)
+        offline.settle(store, prices)
+        with _bar("Repricing", store, stretch) as advance:
+            delta = restate(store, stretch, prices, name, begun_ns, progress=advance)
+        offline.sum_up(store)
+        return Told(name, delta, is_dry=False)
 
 
 @contextmanager
-def _bar(what: str, total: int) -> Iterator[Any]:
+def _bar(what: str, store: Store, stretch: Stretch) -> Iterator[Callable[[Piece], None]]:
     console = Console(stderr=True)
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda calls: progress.advance(task, calls)
+        task = progress.add_task(what, total=sum(piece.calls for piece in pieces(store, stretch)))
+        yield lambda piece: progress.advance(task, piece.calls)
 
 
-def show(run: str, delta: pl.DataFrame, form: Literal["table", "json"], *, dry: bool) -> None:
+def show(told: Told, form: Literal["table", "json"]) -> None:
     """Print what changed, by day and model, with the sums."""
-    changed = delta.filter(pl.col("changed") > 0)
-    sums = delta.select(pl.col(_SUMS).sum()).row(0, named=True)
+    changed = told.delta.filter(pl.col("changed") > 0)
+    sums = told.delta.select(pl.col(_SUMS).sum()).row(0, named=True)
     if form == "json":
-        rows = [{name: _plain(value) for name, value in row.items()} for row in changed.to_dicts()]
-        told = {name: _plain(value) for name, value in sums.items()}
-        typer.echo(json.dumps({"run": run, "dry_run": dry, "total": told, "changes": rows}))
+        said = {"run": told.run, "dry_run": told.is_dry, "total": sums}
+        typer.echo(json.dumps({**said, "changes": changed.to_dicts()}, default=_plain))
         return
-    title = (
-        f"{'Would change' if dry else 'Changed'}: {sums['changed']:,} of {sums['calls']:,} calls"
-    )
+    what = "Would change" if told.is_dry else "Changed"
+    title = f"{what}: {sums['changed']:,} of {sums['calls']:,} calls"
     table = Table("day", "provider", "model", title=title, title_justify="left")
     for heading in ("calls", "changed", "old USD", "new USD", "change USD"):
         table.add_column(heading, justify="right")
@@ -123,14 +113,8 @@ def show(run: str, delta: pl.DataFrame, form: Literal["table", "json"], *, dry: 
         typer.echo(
             f"Without a price: {sums['unpriced_before']:,} before, {sums['unpriced_after']:,} after"
         )
-    typer.echo(f"Nothing was written (run {run})" if dry else f"Written as run {run}")
+    typer.echo("Nothing was written" if told.is_dry else f"Written as run {told.run}")
 
 
-def _plain(value: Any) -> Any:
-    return (
-        value
-        if isinstance(value, int)
-        else f"{value:f}"
-        if hasattr(value, "as_tuple")
-        else str(value)
-    )
+def _plain(value: Decimal | date) -> str:
+    return f"{value:f}" if isinstance(value, Decimal) else f"{value:%F}"

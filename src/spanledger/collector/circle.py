@@ -13,8 +13,7 @@ from typing import Any, Final, Protocol
 import polars as pl
 import pyarrow as pa
 
-from spanledger.ledger.restatement import LEGS
-from spanledger.ledger.schema import ENTRIES
+from spanledger.ledger.restatement import legs_from_arrow
 from spanledger.ledger.settlement import KEY, START_GAP_NS_MAX
 
 # A trait that so many rows around a span share identifies nothing.
@@ -65,7 +64,7 @@ def circle(store: Store, page: pl.DataFrame) -> pl.DataFrame | None:
         if not shared.num_rows:
             break
         wanted = {**where, "traits": shared.column("trait").to_pylist()}
-        rows = frame(store.query("charges_by_traits", wanted))
+        rows = legs_from_arrow(store.query("charges_by_traits", wanted))
         # What is sealed stays as it is: its sums are final.
         rows = rows.filter(pl.col("start_time").cast(pl.Int64) >= store.sealed_before_ns)
         fresh = rows.join(known, on=KEY, how="anti") if known.height else rows
@@ -115,10 +114,3 @@ def stretches(tenants: pl.Series, starts_ns: pl.Series, gap_ns: int) -> dict[str
             f"{datetime.fromtimestamp(hour * 3_600, UTC):%Y-%m-%d %H:00:00}" for hour in hours
         ],
     }
-
-
-def frame(table: pa.Table) -> pl.DataFrame:
-    """Give what the engine answered the types of entries, where it has their columns."""
-    rows = pl.DataFrame(table)
-    names = {**ENTRIES, **LEGS}
-    return rows.cast({name: names[name] for name in rows.columns if name in names})

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
+from spanledger.collector import present
 from spanledger.collector.roller import ROLLED_STORED_AT
 from spanledger.collector.settler import SETTLED_STORED_AT
 from spanledger.store.client import ROLLED_UNTIL
@@ -30,7 +31,6 @@ _MENDED: Final = frozenset({ENTRIES, _RESTATED, _BY_HOUR, _BY_DAY, "upkeep", "sc
 # within a minute. Two hours are generous, and little to do again.
 _RECENT_NS: Final = 2 * 3_600 * 10**9
 _HOUR_NS: Final = 3_600 * 10**9
-_LATEST_NS: Final = 4_102_444_800 * 10**9  # the year 2100: no call starts later
 
 
 class Store(Protocol):
@@ -92,8 +92,7 @@ def rebuild(
     if all_restated or recent:
         settled_ns = 0 if all_restated else store.moment_ns(SETTLED_STORED_AT) or 0
         since_us = max(settled_ns - _RECENT_NS, 0) // 1_000
-        wanted = {"runs": [], "since_us": since_us, "first_ns": 0, "last_ns": _LATEST_NS}
-        store.execute("derive_restated", wanted)
+        present.derive(store, since_us=since_us)
     if all_sums or recent:
         _sum_up_again(store, all_of_it=all_sums)
         _mend_sealed(store, months[_BY_HOUR], months[_BY_DAY])

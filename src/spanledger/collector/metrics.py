@@ -96,11 +96,7 @@ _TOKEN_TYPES: Final = ("input", "cache_read", "cache_write", "output", "reasonin
 # Asked at each scrape: under which name `watch` has it, and what it is.
 _WATCHED: Final = (
     ("journal_bytes", "spanledger_journal_bytes", "Size of the journal on disk."),
-    (
-        "lag_seconds",
-        "spanledger_writer_lag_seconds",
-        "How long the ledger is behind the journal.",
-    ),
+    ("lag_seconds", "spanledger_writer_lag_seconds", "How long the ledger is behind the journal."),
     (
         "upkeep_owner",
         "spanledger_upkeep_owner",
@@ -227,6 +223,8 @@ class Meters:
 
     def watch(self, **asked: Callable[[], float]) -> None:
         """Set what is asked at each scrape, of ``_WATCHED``; it must neither block nor raise."""
+        if unknown := asked.keys() - {name for name, *_ in _WATCHED}:
+            raise TypeError(f"nothing shows {sorted(unknown)}")
         self._watched = {**self._watched, **asked}
 
     def refresh(

@@ -118,7 +118,7 @@ def repair(
         restored = _replay(journal, store, batch_rows_max, stopping)
         meters.repaired(restored)
         _log.warning("ledger: %d rows were restored from the journal", restored)
-        _tell_what_is_older(journal, store, [part for part in new if part.table == ENTRIES])
+        _keep_what_is_older(journal, store, [part for part in new if part.table == ENTRIES])
         # Corrections and sums are no part of the journal: they are made again from what is there.
         for name in (SETTLED_STORED_AT, ROLLED_STORED_AT):
             if new or damage.empty or restored:
@@ -134,8 +134,8 @@ def repair(
     return restored
 
 
-def _tell_what_is_older(journal: Journal, store: Store, lost: Sequence[Part]) -> None:
-    """See to what no replay brings back."""
+def _keep_what_is_older(journal: Journal, store: Store, lost: Sequence[Part]) -> None:
+    """Tell what no replay brings back, and keep its sums."""
     oldest = journal.replay_position()
     if oldest.rows > 0 and lost:
         _log.error(

@@ -14,9 +14,9 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
-from spanledger.collector.circle import circle, frame, stretches
+from spanledger.collector import present
+from spanledger.collector.circle import circle, stretches
 from spanledger.ledger.repricing import REPRICED
 from spanledger.ledger.restatement import (
     BOOKING,
@@ -25,6 +25,7 @@ from spanledger.ledger.restatement import (
     REVERSAL,
     REVERSAL_UNDONE,
     bookings,
+    legs_from_arrow,
     legs_to_arrow,
     reversals,
     undone,
@@ -49,7 +50,6 @@ _CIRCLE_NS: Final = 16 * START_GAP_NS_MAX
 SETTLED_STORED_AT: Final = "settled_stored_at"
 # Moments looked up at a time; an insert has one, and there are hundreds within the margin at most.
 _MOMENTS_MAX: Final = 100_000
-_NEVER_US: Final = 9_000_000_000_000_000  # the year 2255
 
 _START: Final[Mapping[str, Any]] = {
     "stored_at_us": 0,
@@ -59,15 +59,8 @@ _START: Final[Mapping[str, Any]] = {
 }
 
 
-class Store(Protocol):
+class Store(present.Store, Protocol):
     """What settlement needs of the store."""
-
-    @property
-    def sealed_before_ns(self) -> int: ...
-    def query(self, name: str, parameters: Mapping[str, Any] | None = None) -> pa.Table: ...
-    def execute(self, name: str, parameters: Mapping[str, Any] | None = None) -> None: ...
-    def restate(self, legs: pa.Table) -> pa.Table:
-        """Add the legs that are not there yet; returns those."""
 
     def moment_ns(self, name: str) -> int | None: ...
     def keep_moment(self, name: str, moment_ns: int) -> None: ...
@@ -207,7 +200,7 @@ class Settler:
     def _entries(self, query: str, rows: pl.DataFrame, **parameters: Any) -> pl.DataFrame:
         starts_ns = rows["start_time"].cast(pl.Int64)
         where = stretches(rows["tenant"], starts_ns, _CIRCLE_NS)
-        return frame(self._store.query(query, {**where, **parameters})).cast(LEGS)
+        return legs_from_arrow(self._store.query(query, {**where, **parameters})).cast(LEGS)
 
     def _difference(
         self,
@@ -298,27 +291,16 @@ class Settler:
         self._is_derived = False  # until it is: an error in between is made good by the next pass
         new = self._store.restate(legs_to_arrow(legs))
         if new.num_rows:
-            self._meters.restated(frame(new))
+            self._meters.restated(legs_from_arrow(new))
         starts_ns = legs["start_time"].cast(pl.Int64)
-        where = stretches(legs["tenant"], starts_ns, 0)
-        self._derive(legs["run"].unique().to_list(), where=where)
-
-    def _derive(
-        self,
-        runs: list[str] | None = None,
-        since_us: int = _NEVER_US,
-        where: Mapping[str, Any] | None = None,
-    ) -> None:
-        bounds = where or {"first_ns": 0, "last_ns": _NEVER_US * 1_000}
-        self._store.execute(
-            "derive_restated",
-            {
-                "runs": runs or [],
-                "since_us": since_us,
-                "first_ns": bounds["first_ns"],
-                "last_ns": bounds["last_ns"],
-            },
+        self._derive(
+            runs=legs["run"].unique().to_list(),
+            first_ns=int(str(starts_ns.min())),
+            last_ns=int(str(starts_ns.max())),
         )
+
+    def _derive(self, **which: Any) -> None:
+        present.derive(self._store, **which)
         self._is_derived = True
 
 

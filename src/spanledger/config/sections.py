@@ -180,7 +180,6 @@ class Journal(Section):
     retention_bytes_max: int = _count(
         _GIB, _MIB, 1_024 * _GIB, "most bytes of stored entries that stay in the journal"
     )
-    # About 4 million calls a GiB: what a store that is away for days must not do to the disk.
     free_bytes_min: int | None = Field(
         default=None,
         ge=_MIB,
@@ -188,6 +187,7 @@ class Journal(Section):
         strict=True,
         description="bytes of its disk that stay free; without it 5 %, 256 MiB to 4 GiB",
     )
+    # About 4 million calls a GiB: what a store that is away for days must not do to the disk.
     pending_bytes_max: int = _count(
         64 * _GIB, _MIB, 16_384 * _GIB, "most bytes that wait for the store; then senders wait too"
     )

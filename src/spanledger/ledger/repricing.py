@@ -12,16 +12,11 @@ from typing import Final
 import polars as pl
 
 from spanledger.ledger.restatement import LEGS, bookings, reversals
-from spanledger.ledger.schema import CALLS, ENTRIES
+from spanledger.ledger.schema import CALLS, ENTRIES, PRICED
 from spanledger.ledger.settlement_merge import Price
 
 REPRICED: Final = "repriced"
 
-# What pricing decides; the rest of an entry is facts.
-PRICED: Final = (
-    *("model", "cost_usd", "cost_low_usd", "cost_high_usd", "list_cost_usd"),
-    *("cost_class", "unpriced_reason", "lines", "price_book"),
-)
 _COMPARED: Final = tuple(name for name in PRICED if name not in {"lines", "price_book"})
 # The columns of a report on what changed; costs of unpriced calls count nothing.
 DELTA: Final = pl.Schema(

@@ -79,6 +79,12 @@ def legs_to_arrow(legs: pl.DataFrame) -> pa.Table:
     return pa.Table.from_arrays([*entries.columns, settled_into], schema=LEGS_ARROW)
 
 
+def legs_from_arrow(table: pa.Table) -> pl.DataFrame:
+    """Give the columns of ``LEGS`` that the store answered their types; others stay."""
+    rows = pl.DataFrame(table)
+    return rows.cast({name: LEGS[name] for name in rows.columns if name in LEGS})
+
+
 def _stamped(
     rows: pl.DataFrame, run: pl.Expr, leg: int | pl.Expr, reason: str, known_at_ns: pl.Expr
 ) -> pl.DataFrame:

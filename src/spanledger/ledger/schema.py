@@ -121,6 +121,12 @@ _ENTRIES: Final[dict[str, PolarsType]] = {
 }
 ENTRIES: Final = pl.Schema(_ENTRIES)
 
+# What pricing says of a call; all else of an entry is fact or book-keeping.
+PRICED: Final = (
+    *("model", "cost_usd", "cost_low_usd", "cost_high_usd", "list_cost_usd"),
+    *("cost_class", "unpriced_reason", "lines", "price_book"),
+)
+
 # What journal and store hold: fixed-width ids and real maps instead of Polars' stand-ins.
 _FIXED: Final = {
     "trace_id": TRACE_ID_BYTES,

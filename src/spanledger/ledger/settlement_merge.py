@@ -14,7 +14,15 @@ from typing import Final
 
 import polars as pl
 
-from spanledger.ledger.schema import CALLS, ENTRIES, MONEY, QUANTITY_MAP, TEXT_MAP, USAGE_COLUMNS
+from spanledger.ledger.schema import (
+    CALLS,
+    ENTRIES,
+    MONEY,
+    PRICED,
+    QUANTITY_MAP,
+    TEXT_MAP,
+    USAGE_COLUMNS,
+)
 
 # Prices calls: the frame of ENTRIES for a frame of CALLS, in the same order.
 Price = Callable[[pl.DataFrame], pl.DataFrame]
@@ -52,17 +60,7 @@ _FACTS: Final = (
     *USAGE_COLUMNS,
     *("convention", "usage_missing", "usage_estimated", "usage_invalid", "cache_unknown"),
 )
-_MONEY: Final = (
-    "model",
-    "cost_usd",
-    "cost_low_usd",
-    "cost_high_usd",
-    "list_cost_usd",
-    "cost_class",
-    "unpriced_reason",
-    "lines",
-    "price_book",
-)
+_BOOKED_FACTS: Final = ("run", *_FACTS, "usage_text")
 # Who sells other vendors' models is who is paid.
 _PLATFORM: Final = r"^(aws|azure|gcp\.vertex)"
 _KEY: Final = ("start_time", "trace_id", "span_id")
@@ -201,37 +199,33 @@ def _attributes(outermost: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-_BOOKED_FACTS: Final = ("run", *_FACTS, "usage_text")
-
-
 def _bookings(rows: pl.DataFrame, repriced: pl.DataFrame | None) -> pl.DataFrame:
-    """The money of each call for each facts: what was said last anew, else what was first."""
+    """What each call costs by its facts: as it was priced anew last, else as booked first."""
     parts = [rows.sort("known_at", *_KEY)]
     if repriced is not None:
         parts.insert(0, repriced.sort("known_at", *_KEY, descending=True))
-    columns = ("run", *_FACTS, "usage", *_MONEY)
+    columns = ("run", *_FACTS, "usage", *PRICED)
     return (
         pl.concat([part.select(columns) for part in parts])
         .with_columns(usage_text=_as_text("usage"))
         .unique(_BOOKED_FACTS, keep="first", maintain_order=True)
-        .select(*_BOOKED_FACTS, *_MONEY)
+        .select(*_BOOKED_FACTS, *PRICED)
     )
 
 
 def _with_money(calls: pl.DataFrame, booked: pl.DataFrame, price: Price) -> pl.DataFrame:
-    facts = _BOOKED_FACTS
     found = calls.with_columns(usage_text=_as_text("usage")).join(
-        booked.with_columns(is_booked=True), on=facts, how="left"
+        booked.with_columns(is_booked=True), on=_BOOKED_FACTS, how="left"
     )
     is_new = pl.col("is_booked").is_null()
     kept = found.filter(~is_new)
     new = found.filter(is_new)
-    parts = [kept.select(*CALLS.names(), *_MONEY, "run")]
+    parts = [kept.select(*CALLS.names(), *PRICED, "run")]
     if new.height:
         priced = price(new.select(CALLS.names()))
         parts.append(
             pl.concat(
-                [new.select(*CALLS.names(), "run"), priced.select(_MONEY)], how="horizontal"
+                [new.select(*CALLS.names(), "run"), priced.select(PRICED)], how="horizontal"
             ).select(parts[0].columns)
         )
     return (
