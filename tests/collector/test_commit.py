@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
+from doubles import BOOK
 from fakes import MemoryJournal, Meters, unpriced
 from otlp_requests import Record, Span, chat, claude_request, logs, request
 
@@ -40,7 +41,7 @@ class Bench:
         price = bounds.pop("price", unpriced)
         self.committer = Committer(
             self.journal,
-            Rules(dialects.attribute_keys(), dialects.normalise, price),
+            Rules(dialects.attribute_keys(), dialects.normalise, price, BOOK),
             meters=self.meters,
             on_broken=self.broken.append,
             **bounds,
@@ -95,7 +96,7 @@ def test_other_rules_hold_from_the_next_group_on(bench: Bench) -> None:
 
     assert bench.outcome(GOOD) == Accepted()
     keys = dialects.attribute_keys()
-    bench.committer.use(Rules(keys, dialects.normalise, priced_by_nobody))
+    bench.committer.use(Rules(keys, dialects.normalise, priced_by_nobody, BOOK))
     assert bench.outcome(GOOD) == Accepted()
     books = [batch.column("price_book").to_pylist() for batch in bench.journal.batches]
     assert books[1] == ["other"] != books[0]

@@ -2,10 +2,11 @@
 
 Promises: the collector is stopped while its files are touched, and started as ever after that; a
 damage is one file (a bit of its middle flipped, its half cut off, itself removed) or one part's
-directory gone, of any table: entries, restated calls, sums by hour and day, the upkeep's moments,
-the log of migrations. A third of the calls was observed twice and settled; the month before is
-sealed, of it only sums are left. Each time the ledger must be whole again before it is shown to
-anyone, and stay so when the upkeep went over it: the calls, and what the views of sums say.
+directory gone, of any table: entries, restated calls, sums by hour and day, prices, the upkeep's
+moments, the log of migrations. A third of the calls was observed twice and settled; the month
+before is sealed, of it only sums are left. Each time the ledger must be whole again before it is
+shown to anyone, and stay so when the upkeep went over it: the calls, and what the views of sums
+say. Prices must be whole after that.
 
 A directory that is gone without a trace is what only a machine's restart can leave behind, so that
 damage comes together with one: the record of the last look is made to name another run of it.
@@ -19,7 +20,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -47,6 +48,12 @@ FROM costs_daily GROUP BY ALL ORDER BY ALL
 _CALLS: Final = "SELECT trace_id, span_id, cost_usd FROM calls ORDER BY ALL"
 _ROLLED: Final = """
 SELECT max(moment) > now() - INTERVAL 2 HOUR FROM spanledger.upkeep WHERE name = 'rolled_until'
+"""
+_PRICES: Final = """
+SELECT count(), sum(latest.2)
+FROM (SELECT argMax((in_force, usd), learned_at) AS latest FROM spanledger.prices
+    GROUP BY price_id, provider, model, unit)
+WHERE latest.1
 """
 _UPKEEP_S: Final = 60
 
@@ -91,12 +98,13 @@ def each(directory: Path, seed: int, port: int = 0, *, at_most: int | None = Non
     oracle = Oracle(seed)
     whole = directory / "whole"
     failures: list[str] = []
+    prices: Sequence[Any] = []
     mended: Counter[str] = Counter()
     options = ("store.batch_wait_ms=0", "settlement.every_seconds=1")
     with Victim(directory, *options, port=port) as victim:
         outcome = _filled(victim, oracle)
         verdict, failures = outcome.verdict, list(outcome.failures)
-        sums = _sums(victim)
+        sums, prices = _sums(victim), victim.rows(_PRICES)
         victim.signal(signal.SIGTERM)
         assert victim.wait_dead()
         victim.data_dir.rename(whole)
@@ -106,7 +114,7 @@ def each(directory: Path, seed: int, port: int = 0, *, at_most: int | None = Non
         for case in cases:
             shutil.copytree(whole, victim.data_dir, symlinks=True)
             case.do(victim.data_dir)
-            found, wrong, said = _after(victim, oracle, sums)
+            found, wrong, said = _after(victim, oracle, sums, prices)
             mended[_how(said)] += 1
             if not found.clean or wrong:
                 failures.append(f"{case}: {found} {wrong}")
@@ -168,7 +176,9 @@ def _sums(victim: Victim) -> list[Any]:
     return [victim.rows(sql) for sql in (_BY_HOUR, _BY_DAY, _CALLS)]
 
 
-def _after(victim: Victim, oracle: Oracle, sums: list[Any]) -> tuple[Verdict, str, str]:
+def _after(
+    victim: Victim, oracle: Oracle, sums: list[Any], prices: Sequence[Any]
+) -> tuple[Verdict, str, str]:
     """Start on what is there; the verdict, what else is wrong, and the log of this start."""
     before = len(victim.log.read_text())
     wrong = ""
@@ -181,6 +191,8 @@ def _after(victim: Victim, oracle: Oracle, sums: list[Any]) -> tuple[Verdict, st
             wrong += " the upkeep came to no end"
         elif _sums(victim) != sums:
             wrong += " the views are not what they were after the upkeep"
+        elif not until(lambda: victim.rows(_PRICES) == prices, _UPKEEP_S):
+            wrong += " the prices are not what they were after the upkeep"
     else:
         verdict = Verdict(lost=len(oracle.acknowledged))
     victim.kill()

@@ -4,16 +4,19 @@ Promises: a ledger that is not there, has another owner or lies on a server is t
 what was opened is closed. Never makes a ledger.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import polars as pl
 from rich.console import Console
 
+from spanledger.collector.price_keeper import keep
 from spanledger.collector.roller import Roller
 from spanledger.collector.settler import Settler
 from spanledger.config import Config
 from spanledger.errors import SpanledgerError
+from spanledger.ledger.catalog import PriceBook
 from spanledger.ledger.settlement_merge import Price
 from spanledger.store.client import Store
 
@@ -49,8 +52,9 @@ def opened(config: Config) -> Iterator[Store]:
         store.close()
 
 
-def settle(store: Store, price: Price) -> None:
-    """Settle what is new, to the end."""
+def settle(store: Store, price: Price, book: PriceBook) -> None:
+    """Settle what is new, to the end; the book by which it is priced is kept first."""
+    keep(store, book, time.time_ns())
     _finish("Settling what is new", Settler(store, price, _Unmetered()).run)
 
 

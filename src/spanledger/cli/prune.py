@@ -31,9 +31,9 @@ def run(config: Config, before: datetime, now: datetime | None = None) -> int:
     if before > now - timedelta(days=DAYS_KEPT_MIN):
         hint = f"Give --before a day that is at least {DAYS_KEPT_MIN} days ago: spans arrive late"
         raise PruneError(f"{before:%F} is too near", hint=hint)
-    price = rules(config).price
+    priced_by = rules(config)
     with offline.opened(config) as store:
-        offline.settle(store, price)
+        offline.settle(store, priced_by.price, priced_by.book)
         offline.sum_up(store)
         with Console(stderr=True).status("Removing"):
             return prune(store, int(before.timestamp()) * 10**9)

@@ -74,7 +74,7 @@ def run(config: Config, stretch: Stretch, name: str, *, dry: bool) -> Told:
                     delta = added(delta, found.delta())
                     advance(piece)
             return Told(name, delta, is_dry=True)
-        offline.settle(store, prices)
+        offline.settle(store, prices, book)
         with _bar("Repricing", store, stretch) as advance:
             delta = restate(store, stretch, prices, name, begun_ns, progress=advance)
         offline.sum_up(store)

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from spanledger.collector.journal import JournalBehind, JournalBroken, JournalFull
 from spanledger.ledger import otlp_scan
+from spanledger.ledger.catalog import PriceBook
 from spanledger.ledger.dialects import Normalised
 from spanledger.ledger.otlp import Body, decode
 from spanledger.ledger.otlp_values import AttributeKeys
@@ -79,6 +80,7 @@ class Rules:
     keys: AttributeKeys  # the attributes to read
     normalise: Callable[[pl.DataFrame, Sequence[str]], Normalised]  # batch, tenant of each request
     price: Callable[[pl.DataFrame], pl.DataFrame]  # a CALLS frame to an ENTRIES frame
+    book: PriceBook  # by which it prices
 
 
 class Journal(Protocol):

@@ -27,6 +27,8 @@ _BY_HOUR: Final = "rollup_hourly"
 _BY_DAY: Final = "rollup_daily"
 # Mended when the ledger was opened: what they held is made anew, or kept elsewhere too.
 _MENDED: Final = frozenset({ENTRIES, _RESTATED, _BY_HOUR, _BY_DAY, "upkeep", "schema_migrations"})
+# What the book in use says is kept again when the upkeep begins; what earlier ones said is gone.
+_PRICES: Final = "prices"
 # What was written before a machine went down for long was on its disk: the system writes back
 # within a minute. Two hours are generous, and little to do again.
 _RECENT_NS: Final = 2 * 3_600 * 10**9
@@ -96,8 +98,15 @@ def rebuild(
     if all_sums or recent:
         _sum_up_again(store, all_of_it=all_sums)
         _mend_sealed(store, months[_BY_HOUR], months[_BY_DAY])
+    if lost := [part for part in damaged if part.table == _PRICES]:
+        _log.error(
+            "ledger: %d parts of the prices that were known were damaged: today's are recorded"
+            " again, earlier ones may be missing. No cost changes. Restore a backup to have them"
+            " back",
+            len(lost),
+        )
     for part in damaged:
-        if part.table not in _MENDED:
+        if part.table not in {*_MENDED, _PRICES}:
             _log.error("ledger: part %s was damaged and nothing can make it again", part)
 
 

@@ -32,6 +32,7 @@ from spanledger.collector.listeners import HttpServer, bind, bind_grpc
 from spanledger.collector.memory import bound_waste
 from spanledger.collector.metrics import JOURNAL, Meters
 from spanledger.collector.opening import dead_letters, open_journal, open_the_store
+from spanledger.collector.price_keeper import PriceKeeper
 from spanledger.collector.pruner import Pruner
 from spanledger.collector.repair import repair
 from spanledger.collector.roller import Roller
@@ -309,7 +310,8 @@ class Service:
             store.read_seal()
             settler = Settler(store, lambda calls: self._rules.price(calls), self._meters)  # noqa: PLW0108 - of now
             pruner = Pruner(store, config.retention.calls_days, config.retention.sums_days)
-            return [settler.run, Roller(store).run, pruner.run]
+            keeper = PriceKeeper(store, lambda: self._rules.book)
+            return [settler.run, Roller(store).run, pruner.run, keeper.run]
 
         # An embedded ledger has one process; a server may serve several collectors.
         lease = Lease(store, config.settlement.lease_seconds) if config.store.dsn else None

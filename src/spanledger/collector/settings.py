@@ -45,6 +45,7 @@ def rules(config: Config, sealed_before_ns: Callable[[], int] = lambda: 0) -> Ru
             dialects.normalise(spans, tenants, own), sealed_before_ns()
         ),
         lambda calls: price(calls, book, known_at_ns=time.time_ns()),
+        book,
     )
 
 

@@ -40,6 +40,7 @@ def read(paths: Sequence[Path]) -> PriceFiles:
     documents: list[Document] = []
     problems: list[Problem] = []
     warnings: list[Problem] = []
+    names: dict[str, int] = {}
     for path in paths:
         text, problem = _text(path)
         if problem is not None:
@@ -50,7 +51,7 @@ def read(paths: Sequence[Path]) -> PriceFiles:
         if data is None and read_problems:
             continue
         known_at_ns = path.stat().st_mtime_ns  # when this installation came to know what it says
-        made = read_document(data, USER, units, known_at_ns=known_at_ns)
+        made = read_document(data, USER, units, known_at_ns=known_at_ns, names=names)
         documents.append(made)
         if made.faults and places is None:
             places = _places(text, path)

@@ -37,6 +37,7 @@ VIEWS: Final[dict[str, str | None]] = {
     "customers": None,
     "features": None,
     "keys": None,
+    "price_changes": "learned_at",
     "restatements": "known_at",
     "services": None,
     "unpriced_models": None,

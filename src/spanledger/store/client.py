@@ -242,6 +242,17 @@ class Store:
             self._insert(part)
         return new
 
+    def add_prices(self, prices: pa.Table) -> None:
+        """Add states of prices (``STATES_ARROW``).
+
+        Raises:
+            StoreUnavailable: they may be there or not; the same rows may be added again.
+        """
+        try:
+            self._upkeep.run(lambda client: client.insert_arrow("prices", prices))
+        except (ClickHouseError, OSError) as error:
+            raise unavailable(error) from error
+
     def known(self, entries: pa.Table) -> pa.BooleanArray:
         """Say for each row whether the ledger, or an earlier row, has an entry with its key.
 

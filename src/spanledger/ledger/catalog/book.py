@@ -349,10 +349,12 @@ def _said(document: Document) -> Iterator[str]:
         ]
         more = [sorted(record.multiply.items()), sorted(record.minimums.items())]
         more += [sorted(record.allowances.items()), [record.account_state, str(record.any_tier)]]
+        # Its name tells its conditions, all but which days are holidays.
+        more += [[record.name], sorted(map(str, record.period.holidays))]
         yield repr((listing.provider, listing.models, listing.names, listing.base, rates, more))
     for contract in document.contracts:
         agreed = [(rate.price_id, str(rate.usd), rate.per) for (rate,) in contract.rates.values()]
-        period = str(contract.period)
+        period = [str(contract.period), *sorted(map(str, contract.period.holidays))]
         yield repr((contract.name, contract.provider, contract.models, period, agreed))
         yield repr((contract.name, str(contract.factor), sorted(contract.context.items())))
     yield repr(sorted((document.aliases or {}).items()))

@@ -76,8 +76,24 @@ class Document:
         return tuple(fault for fault in self.faults if not fault.is_warning)
 
 
-def read_document(data: Any, layer: str, units: Units, *, known_at_ns: int = 0) -> Document:
-    """Read plain data of a price file; ``known_at_ns``: when this installation learned it."""
+def read_document(
+    data: Any,
+    layer: str,
+    units: Units,
+    *,
+    known_at_ns: int = 0,
+    names: dict[str, int] | None = None,
+) -> Document:
+    """Read plain data of a price file.
+
+    Args:
+        data: the file, without comments.
+        layer: which it is laid into.
+        units: the ones that are known.
+        known_at_ns: when this installation learned it.
+        names: of records and how many have each, shared by the files of a book so that a price id
+            means one price.
+    """
     faults: list[Fault] = []
     if not isinstance(data, Mapping):
         hint = "Write prices:, contracts: or aliases: and their entries below"
@@ -88,7 +104,7 @@ def read_document(data: Any, layer: str, units: Units, *, known_at_ns: int = 0) 
         layer = FALLBACK
     elif data.get("fallback") not in {None, False}:
         top.fault("fallback", "is neither true nor false", "Write fallback: true, or remove it")
-    reader = _Reader(layer, units, known_at_ns, faults)
+    reader = _Reader(layer, units, known_at_ns, {} if names is None else names, faults)
     listings = [one for each in reader.entries(top, "prices") if (one := reader.listing(each))]
     contracts = [reader.contract(each) for each in reader.entries(top, "contracts")]
     faults += _overlaps(listings)
@@ -105,12 +121,19 @@ def read_document(data: Any, layer: str, units: Units, *, known_at_ns: int = 0) 
 class _Reader:
     """Reads the entries of one file."""
 
-    def __init__(self, layer: str, units: Units, known_at_ns: int, faults: list[Fault]) -> None:
+    def __init__(
+        self,
+        layer: str,
+        units: Units,
+        known_at_ns: int,
+        names: dict[str, int],
+        faults: list[Fault],
+    ) -> None:
         self._layer = layer
         self._units = units
         self._known_at_ns = known_at_ns
         self._faults = faults
-        self._names: dict[str, int] = {}
+        self._names = names
         self.new_units: list[str] = []
 
     def entries(self, top: Fields, key: str) -> list[Fields]:

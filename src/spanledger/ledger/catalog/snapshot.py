@@ -1,8 +1,8 @@
 """The book as rows: what a ledger keeps so that any past cost can be explained.
 
 Promises: one row for each rate, factor and contract of every layer, with the conditions it holds
-under; price id, model and unit make a row's key (a rule may be about several models); the rows of
-two books of one version are the same rows in the same order.
+under; price id, provider, model and unit make a row's key (a rule may be about several models); the
+rows of two books of one version are the same rows in the same order.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -78,7 +78,7 @@ def _of_record(provider: str, model: str, record: PriceRecord) -> Iterator[Price
 
 
 def _of_contract(contract: Contract) -> Iterator[PriceRow]:
-    for model in contract.models:
+    for model in dict.fromkeys(contract.models):
         rates: list[tuple[str, Rate | None]] = [
             (unit, steps[0]) for unit, steps in contract.rates.items()
         ]
