@@ -14,7 +14,9 @@ from focus_rules import total, violations
 
 from spanledger.cli.export import Query, Request, offline, run
 from spanledger.collector import roller, settler
+from spanledger.collector.price_keeper import keep
 from spanledger.config import Config
+from spanledger.ledger.catalog import PriceBook
 from spanledger.ledger.pricing import price
 from spanledger.ledger.schema import entries_to_arrow
 from spanledger.reports.export import VIEWS
@@ -46,6 +48,8 @@ def query(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Query]:
     for job in (settling.run, roller.Roller(store).run):
         while job():
             pass
+    for book in (PriceBook.bundled(corrected=False), doubles.BOOK):
+        keep(store, book, known_at_ns)
     store.close()
     with offline(Config(data_dir=data_dir)) as asked:
         yield asked

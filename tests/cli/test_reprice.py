@@ -65,6 +65,26 @@ def test_calls_and_their_sums_have_the_new_cost_and_a_second_run_changes_nothing
     assert "Changed: 0 of 2 calls" in again.stdout
 
 
+def test_the_prices_of_a_run_are_kept_and_those_of_a_dry_run_are_not(data_dir: Path) -> None:
+    def priced() -> Any:
+        sql = """
+            SELECT count(), countIf(in_force AND usd = 2.5 AND unit = 'input_tokens')
+            FROM (SELECT arrayJoin(lines) AS line FROM calls) AS l
+            JOIN prices AS p ON p.price_id = line.price_id
+            WHERE line.unit = 'input_tokens'
+        """
+        store = Store.open_embedded(data_dir / "clickhouse")
+        found = store._reading.run(lambda client: client.query(sql).result_rows)
+        store.close()
+        return found
+
+    reprice(data_dir, "--dry-run")
+    assert priced() == [(0, 0)]
+    for _ in range(2):
+        reprice(data_dir)
+        assert priced() == [(2, 2)]
+
+
 def test_what_is_sealed_is_refused_with_the_first_day_that_is_left(data_dir: Path) -> None:
     store = Store.open_embedded(data_dir / "clickhouse")
     store.seal(1_793_577_600 * 10**9)

@@ -53,6 +53,13 @@ def test_a_span_becomes_a_row_a_metric_and_a_sum(serve: Callable[..., Collector]
     assert collector.metric("genai_unpriced_calls_total", reason="unknown_model") == 1
     assert collector.metric("spanledger_items_not_a_call_total") == 1
     assert conserved(collector)
+    rates = """
+        SELECT uniqExactIf(p.price_id, p.in_force), uniqExact(line.price_id)
+        FROM (SELECT arrayJoin(lines) AS line, price_book FROM calls) AS charged
+        LEFT JOIN prices AS p ON p.price_id = line.price_id AND p.book = charged.price_book
+            AND p.unit = line.unit AND p.usd = line.rate_usd AND p.per = line.per
+    """
+    collector.wait(lambda: collector.rows(rates) == [(4, 4)])
 
 
 def test_a_redelivered_span_is_counted_once_also_after_a_restart(

@@ -399,6 +399,21 @@ def test_the_version_changes_with_what_a_price_file_says_and_with_nothing_else()
     assert BOOK.version == PriceBook.bundled().version != book_with(one).version
 
 
+@pytest.mark.parametrize(
+    ("key", "one", "two"),
+    [
+        ("region", "eu", "us"),
+        ("from", "2026-01-01", "2026-02-01"),
+        ("holidays", ["2026-12-25"], ["2026-12-26"]),
+    ],
+)
+def test_the_version_changes_with_a_condition_of_a_factor(key: str, one: Any, two: Any) -> None:
+    factor = {"provider": "openai", "model": "gpt-4o", "multiply": {"tokens": 2}, "days": ["sun"]}
+    books = (book_with({"prices": [{**factor, key: value}]}) for value in (one, one, two))
+    first, same, other = (book.version for book in books)
+    assert first == same != other
+
+
 # --- what is wrong --------------------------------------------------------------------------------
 
 

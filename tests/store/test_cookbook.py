@@ -14,6 +14,8 @@ from engine import entries, entry
 from sql_listener import Bounds
 from starlette.testclient import TestClient
 
+from spanledger.ledger.catalog import PriceRow
+from spanledger.ledger.price_states import STATES, differences, stamped, states, states_to_arrow
 from spanledger.store.client import Store
 from spanledger.store.sql_http import create_app
 
@@ -159,13 +161,39 @@ EXPECTED: Mapping[str, Sequence[Sequence[str]]] = {
         ["service", "calls", "reported_usd", "cost", "reported_too_much_usd"],
         ["chat", "1", "0.3", "0.25", "0.05"],
     ],
+    "Which prices changed lately, and by how much?": [
+        ["model", "kind", "old_usd", "new_usd", "percent"],
+        ["gpt-4o", "changed", "2.5", "2", "-20"],
+    ],
+    "Where are the rates from that were charged this month?": [
+        ["price_id", "cost", "source", "reason"],
+        ["p", "0.001875", "their page", "cheaper"],
+    ],
 }
+
+# The price of all lines, as two books had it.
+FIRST_BOOK, SECOND_BOOK = (
+    PriceRow(
+        *("p", "user", "openai", "gpt-4o", "input_tokens", Decimal(usd), 10**6, None, ""),
+        *(-1, None, "", None, None, 0, reason, "their page"),
+    )
+    for usd, reason in (("2.5", ""), ("2", "cheaper"))
+)
+
+
+def keep_prices(store: Store) -> None:
+    latest = STATES.to_frame()
+    for number, row in enumerate((FIRST_BOOK, SECOND_BOOK)):
+        learned_ns = int(TODAY.timestamp()) * 10**9 + number
+        latest = stamped(differences(latest, states([row])), latest, f"book {number}", learned_ns)
+        store.add_prices(states_to_arrow(latest))
 
 
 @pytest.fixture(scope="module")
 def http(tmp_path_factory: pytest.TempPathFactory, bounds: Bounds) -> Iterator[TestClient]:
     store = Store.open_embedded(tmp_path_factory.mktemp("cookbook") / "ledger")
     store.insert(entries(*CALLS))
+    keep_prices(store)
     with TestClient(create_app(store, bounds)) as client:
         yield client
     store.close()

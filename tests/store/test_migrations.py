@@ -112,6 +112,8 @@ def test_a_ledger_of_any_version_is_brought_up_to_date_with_its_calls(
     migrate(client, released(), views())
     seen = client.query("SELECT region, cost_usd FROM spanledger.calls").result_rows
     assert seen == [("", Decimal("0.25"))]
+    for table in ("prices", "price_changes"):
+        assert client.command(f"SELECT count() FROM spanledger.{table}") == 0  # noqa: S608
     stored = client.command("SELECT stored_at FROM spanledger.entries")
     assert client.command("SELECT stored_at FROM spanledger.entries") == stored
 
