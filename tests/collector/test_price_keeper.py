@@ -146,8 +146,8 @@ def test_another_book_is_kept_when_it_comes_into_use(
         keeper.run()
     told = [record.getMessage() for record in caplog.records]
     assert told == [
-        "2 prices came, changed or went with one",
-        "1 prices came, changed or went with two",
+        "prices of one are kept, 2 differed",
+        "prices of two are kept, 1 differed",
     ]
     assert [row[:3] for row in changes(ledger)] == [("two", "changed", "a")]
 

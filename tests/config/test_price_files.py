@@ -49,6 +49,16 @@ def test_yaml_and_json_say_the_same_with_every_digit(tmp_path: Path) -> None:
         assert rate.usd == Decimal("0.1234567890123456")
 
 
+def test_a_price_id_means_one_price_also_where_two_files_name_the_same(tmp_path: Path) -> None:
+    text = "prices: [{provider: a, model: b, rates: {input_mtok: %s}}]"
+    files = [_write(tmp_path, text % 1, "strong.yaml"), _write(tmp_path, text % 2, "weak.yaml")]
+    ids = [
+        document.listings[0].record.rates["input_tokens"][0].price_id
+        for document in read(files).documents
+    ]
+    assert ids == ["user/a/b/standard#input_mtok", "user/a/b/standard~2#input_mtok"]
+
+
 def test_the_configuration_names_the_files(tmp_path: Path) -> None:
     file = _write(tmp_path, "prices: {files: [a.yaml, ~/b.json]}\n", "config.yaml")
     files = load(file, environ={}).prices.files

@@ -3,7 +3,8 @@
 Promises: after each signal the log and the metric must tell what came of it, before the next change
 is made. Every right file comes with a new certificate and with other prices than the one before, of
 a model that nobody calls; the wrong ones are wrong in another way each time. Senders speak TLS and
-never try again: a request that is refused or a connection that is cut off is a failure.
+never try again: a request that is refused or a connection that is cut off is a failure. At the end
+the ledger must know the newest price.
 """
 
 import ssl
@@ -17,6 +18,7 @@ from crash.oracle import Oracle
 from crash.outcome import Outcome, judged
 
 _PATIENCE_S: Final = 60
+_EVERY_S: Final = "settlement.every_seconds=1"
 _REQUESTS_A_CONNECTION: Final = 20
 _READ_ANEW: Final = "the configuration was read anew"
 _WRONG: Final = "the new one is wrong"
@@ -26,6 +28,9 @@ CONFIG: Final = """
 tls: {{cert_file: {server.cert}, key_file: {server.key}}}
 prices: {{files: [{prices}]}}
 budgets: [{{name: all, period: month, limit_usd: {number}}}]
+"""
+_KEPT: Final = """
+SELECT toString(argMax(usd, learned_at)) FROM prices WHERE model = 'acme-1'
 """
 PRICES: Final = """
 prices: [{{provider: acme, model: acme-1, rates: {{input_mtok: {number}}}}}]
@@ -41,13 +46,15 @@ class Desk:
         self.config = directory / "config.yaml"
         self.prices = directory / "prices.yaml"
         self.in_use = self.server.cert.read_text()
+        self.usd = 0
         self.write(0)
 
     def write(self, number: int) -> None:
         """Make everything right, and other than before; a new certificate, too."""
         self.authority.sign("server")  # in the place of the old one
         self.in_use = self.server.cert.read_text()
-        self.prices.write_text(PRICES.format(number=number + 1))
+        self.usd = number + 1
+        self.prices.write_text(PRICES.format(number=self.usd))
         self.config.write_text(
             CONFIG.format(server=self.server, prices=self.prices, number=number + 1)
         )
@@ -80,7 +87,7 @@ def under_load(
     directory.mkdir(exist_ok=True)
     desk = Desk(directory)
     failures = []
-    with Victim(directory, port=port, ca=desk.authority.cert) as victim:
+    with Victim(directory, _EVERY_S, port=port, ca=desk.authority.cert) as victim:
         assert victim.start(config=str(desk.config)).wait_open()
         addresses = victim.address["otlp.grpc"], victim.address["otlp.http"]
         with Load(
@@ -99,6 +106,8 @@ def under_load(
                 f"{len(senders.refusals_s)} refused, {len(senders.unanswered)} unanswered:"
                 f" {senders.unanswered[:5]}"
             )
+        if not until(lambda: victim.rows(_KEPT) == [(str(desk.usd),)], _PATIENCE_S):
+            failures.append(f"the ledger has the price {victim.rows(_KEPT)}, not {desk.usd}")
         remark = f"{signals} signals, {len(senders.answers_s)} requests"
         return judged(victim, oracle, all_acknowledged=True, failures=failures, remarks=(remark,))
 

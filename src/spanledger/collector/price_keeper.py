@@ -84,5 +84,5 @@ class PriceKeeper:
         else:
             self._kept = book
             if differing:
-                _log.info("%d prices came, changed or went with %s", differing, book.version)
+                _log.info("prices of %s are kept, %d differed", book.version, differing)
         return False
