@@ -178,7 +178,11 @@ def build(store: Store, calls: int, now: datetime) -> None:
 
 def catch_up(store: Store, *, settle: bool) -> None:
     book = PriceBook.bundled()
-    settler = Settler(store, lambda c: price(c, book, known_at_ns=time.time_ns()), Unmetered())
+
+    def prices(calls: pl.DataFrame) -> pl.DataFrame:
+        return price(calls, book, known_at_ns=time.time_ns())
+
+    settler = Settler(store, lambda _: prices, Unmetered())
     jobs = [("settled", settler.run), ("rolled up", Roller(store).run)]
     for name, job in jobs[0 if settle else 1 :]:
         began = time.perf_counter()

@@ -21,6 +21,7 @@ from spanledger.collector.repricer import Stretch, restate
 from spanledger.collector.roller import Roller
 from spanledger.collector.settler import Settler
 from spanledger.ledger.schema import ENTRIES
+from spanledger.ledger.settlement_merge import Price
 from spanledger.store.client import READING, Store
 
 OLD, NEW = (datetime(2026, month, 30, 22, 30, tzinfo=UTC) for month in (9, 10))
@@ -35,8 +36,8 @@ class Unmetered:
         """Nobody looks."""
 
 
-def unneeded(calls: pl.DataFrame) -> pl.DataFrame:
-    raise AssertionError(f"{calls.height} calls are not as one observer saw them")
+def unneeded(book: str) -> Price:
+    raise AssertionError(f"{book} is asked for a call that is not as one observer saw it")
 
 
 class Ledger:

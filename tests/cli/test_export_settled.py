@@ -42,7 +42,7 @@ def query(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Query]:
     known_at_ns = doubles.KNOWN_AT_NS
     settling = settler.Settler(
         store,
-        lambda calls: price(calls, doubles.BOOK, known_at_ns=known_at_ns),
+        lambda _: lambda calls: price(calls, doubles.BOOK, known_at_ns=known_at_ns),
         Unmetered(),
     )
     for job in (settling.run, roller.Roller(store).run):

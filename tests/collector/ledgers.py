@@ -11,7 +11,7 @@ from doubles import BOOK
 from spanledger.collector.settler import Settler
 from spanledger.ledger.pricing import price
 from spanledger.ledger.schema import entries_to_arrow
-from spanledger.ledger.settlement_merge import Price
+from spanledger.ledger.settlement_merge import Price, PricesOf
 from spanledger.store.client import Store
 
 
@@ -42,12 +42,17 @@ class Ledger:
         if new.num_rows:
             self.store.insert(new)
 
-    def settler(self, prices: Price | None = None, **more: Any) -> Settler:
-        return Settler(self.store, prices or as_of_now, Unmetered(), **more)
+    def settler(self, prices_of: PricesOf | None = None, **more: Any) -> Settler:
+        return Settler(self.store, prices_of or one_book, Unmetered(), **more)
 
 
 def as_of_now(calls: pl.DataFrame) -> pl.DataFrame:
     return price(calls, BOOK, known_at_ns=0)
+
+
+def one_book(_: str) -> Price:
+    """The book in use is the only one that there ever was."""
+    return as_of_now
 
 
 def settle(settler: Settler) -> None:

@@ -83,7 +83,9 @@ class Bench:
 
     def upkeep(self) -> None:
         store = self.opened()
-        settler = Settler(store, lambda calls: calls, self.meters, clock_ns=lambda: ns(NOW))
+        settler = Settler(
+            store, lambda _: lambda calls: calls, self.meters, clock_ns=lambda: ns(NOW)
+        )
         for job in (settler.run, Roller(store, clock_ns=lambda: ns(NOW)).run):
             while job():
                 pass

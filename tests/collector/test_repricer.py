@@ -115,7 +115,7 @@ def test_however_observations_and_prices_come_the_end_is_the_same(
     ledger.store.close()
     straight = Ledger(tmp_path / "straight")
     straight.deliver(priced(OBSERVED, at_discount(25), time.time_ns()))
-    settle(straight.settler(at_discount(25)))
+    settle(straight.settler(lambda _: at_discount(25)))
     assert found == by_dimension(straight)
     assert sum(calls for _, calls, *_ in found["model"]) == sum(TRUE_CALLS.values())
     straight.store.close()

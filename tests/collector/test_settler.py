@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from doubles import TRUE_CALLS, charges_of
 from engine import NOON, entries, entry
-from ledgers import Ledger, Unmetered, as_of_now, settle
+from ledgers import Ledger, Unmetered, one_book, settle
 
 from spanledger.collector.roller import Roller
 from spanledger.collector.settler import Settler
@@ -196,7 +196,7 @@ class Listening:
 @pytest.mark.parametrize("step", ["before", "half", "after"])
 def test_an_interrupted_settlement_is_finished_by_the_next(ledger: Ledger, step: str) -> None:
     ledger.deliver(pl.DataFrame(entries(*pair(step))))
-    broken = Settler(Failing(ledger.store, step), as_of_now, Unmetered())
+    broken = Settler(Failing(ledger.store, step), one_book, Unmetered())
     with pytest.raises(StoreUnavailable):
         settle(broken)
     settle(ledger.settler())
@@ -215,7 +215,7 @@ def test_a_pass_that_is_too_much_for_the_store_is_tried_with_less(ledger: Ledger
         rows += [entry(number, **twin, scope_name="a", input_tokens=number)]
         rows += [entry(1_000 + number, **twin, scope_name="b", input_tokens=number)]
     ledger.deliver(pl.DataFrame(entries(*rows)))
-    settler = Settler(Failing(ledger.store, "much"), as_of_now, Unmetered(), margin_us=0)
+    settler = Settler(Failing(ledger.store, "much"), one_book, Unmetered(), margin_us=0)
     refused = 0
     while True:
         try:
@@ -243,7 +243,7 @@ def test_a_pass_is_bounded_and_goes_on_where_it_stopped(ledger: Ledger) -> None:
 def test_what_was_looked_at_is_not_looked_at_again_until_something_comes(ledger: Ledger) -> None:
     """A burst that lies within the margin cost a busy core for ever after."""
     asked: list[str] = []
-    settler = Settler(Listening(ledger.store, asked), as_of_now, Unmetered(), rows_max=10)
+    settler = Settler(Listening(ledger.store, asked), one_book, Unmetered(), rows_max=10)
     ledger.deliver(pl.DataFrame(entries(*(entry(n, tenant="calm") for n in range(1, 26)))))
     settle(settler)
     assert "fresh_charges" in asked

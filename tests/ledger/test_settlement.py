@@ -15,13 +15,13 @@ from spanledger.ledger.pricing import price
 from spanledger.ledger.restatement import bookings, legs_to_arrow, reversals, undone
 from spanledger.ledger.schema import CALLS, ENTRIES, TIME, USAGE_COLUMNS
 from spanledger.ledger.settlement import KEY, sameness
-from spanledger.ledger.settlement_merge import merge
+from spanledger.ledger.settlement_merge import Price, merge
 
 OTEL, SDK, GATEWAY = "opentelemetry.instrumentation.genai.anthropic", "com.anthropic.sdk", "litellm"
 
 
-def priced_again(calls: pl.DataFrame) -> pl.DataFrame:
-    return price(calls, BOOK, known_at_ns=KNOWN_AT_NS)
+def priced_again(_: str) -> Price:
+    return lambda calls: price(calls, BOOK, known_at_ns=KNOWN_AT_NS)
 
 
 def seen(number: int, scope: str = OTEL, **said: Any) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def test_what_one_observer_could_price_as_a_whole_keeps_its_first_money() -> Non
     dearer = charges.with_columns(cost_usd=pl.lit(Decimal(9)).cast(ENTRIES["cost_usd"]))
     runs = charges.drop("run").join(sameness(charges).calls, on=KEY)
 
-    def changed(_: pl.DataFrame) -> pl.DataFrame:
+    def changed(_: str) -> Price:
         raise AssertionError
 
     assert merge(runs, changed)["cost_usd"].to_list() == [charges["cost_usd"][0]]

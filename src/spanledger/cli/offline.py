@@ -17,7 +17,7 @@ from spanledger.collector.settler import Settler
 from spanledger.config import Config
 from spanledger.errors import SpanledgerError
 from spanledger.ledger.catalog import PriceBook
-from spanledger.ledger.settlement_merge import Price
+from spanledger.ledger.settlement_merge import PricesOf
 from spanledger.store.client import Store
 
 
@@ -52,10 +52,10 @@ def opened(config: Config) -> Iterator[Store]:
         store.close()
 
 
-def settle(store: Store, price: Price, book: PriceBook) -> None:
-    """Settle what is new, to the end; the book by which it is priced is kept first."""
+def settle(store: Store, prices_of: PricesOf, book: PriceBook) -> None:
+    """Settle what is new, to the end; the book of now is kept first."""
     keep(store, book, time.time_ns())
-    _finish("Settling what is new", Settler(store, price, _Unmetered()).run)
+    _finish("Settling what is new", Settler(store, prices_of, _Unmetered()).run)
 
 
 def sum_up(store: Store) -> None:

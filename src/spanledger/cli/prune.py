@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from rich.console import Console
 
 from spanledger.cli import offline
+from spanledger.collector.books import Books
 from spanledger.collector.pruner import DAYS_KEPT_MIN, prune
-from spanledger.collector.settings import rules
 from spanledger.config import Config
 from spanledger.errors import SpanledgerError
 
@@ -31,9 +31,10 @@ def run(config: Config, before: datetime, now: datetime | None = None) -> int:
     if before > now - timedelta(days=DAYS_KEPT_MIN):
         hint = f"Give --before a day that is at least {DAYS_KEPT_MIN} days ago: spans arrive late"
         raise PruneError(f"{before:%F} is too near", hint=hint)
-    priced_by = rules(config)
+    books = Books(config.data_dir / "books")
+    book = books.load(config.prices.files, config.prices.data)
     with offline.opened(config) as store:
-        offline.settle(store, priced_by.price, priced_by.book)
+        offline.settle(store, books.prices_of, book)
         offline.sum_up(store)
         with Console(stderr=True).status("Removing"):
             return prune(store, int(before.timestamp()) * 10**9)

@@ -21,9 +21,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from spanledger.cli import offline
+from spanledger.collector.books import Books
 from spanledger.collector.repricer import Piece, Stretch, pieces, repriced, restate
 from spanledger.config import Config
-from spanledger.config.price_files import load_book
 from spanledger.errors import SpanledgerError
 from spanledger.ledger.pricing import price
 from spanledger.ledger.repricing import DELTA, added
@@ -55,7 +55,8 @@ def run(config: Config, stretch: Stretch, name: str, *, dry: bool) -> Told:
     """
     if stretch.first_ns >= stretch.end_ns:
         raise RepriceError("the time begins after it ends", hint="Give --from a day before --to")
-    book = load_book(config.prices.files, config.prices.data)
+    books = Books(config.data_dir / "books")
+    book = books.load(config.prices.files, config.prices.data)
     begun_ns = time.time_ns()
     name = name or stretch.run(book.version, begun_ns)
 
@@ -74,7 +75,7 @@ def run(config: Config, stretch: Stretch, name: str, *, dry: bool) -> Told:
                     delta = added(delta, found.delta())
                     advance(piece)
             return Told(name, delta, is_dry=True)
-        offline.settle(store, prices, book)
+        offline.settle(store, books.prices_of, book)
         with _bar("Repricing", store, stretch) as advance:
             delta = restate(store, stretch, prices, name, begun_ns, progress=advance)
         offline.sum_up(store)

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from spanledger.api.app import create_app as create_web_app
 from spanledger.collector import receiver_grpc, receiver_http
+from spanledger.collector.books import Books
 from spanledger.collector.budgets import spend_windows, statuses
 from spanledger.collector.commit import Committer
 from spanledger.collector.connections import bounded, connections_each
@@ -96,7 +97,8 @@ class Service:
         self._make_journal = open_journal
         self._meters = Meters(config.metrics.series_max)
         self._sql = Deferred("the store is being opened")
-        self._rules = rules(config, self._sealed_before_ns)
+        self._books = Books(config.data_dir / "books")
+        self._rules = rules(config, self._books, self._sealed_before_ns)
         self._asked = asyncio.Event()  # to stop
         self._at_work = False
         self._store: Store | None = None
@@ -118,6 +120,7 @@ class Service:
             loop.add_signal_handler(number, self._asked.set)
         with open_journal(self._config, self._make_journal) as journal:
             self._meters.received(JOURNAL, journal.pending_rows)
+            self._books.save()
             committer = self._committer(journal, disk_failed)
             loop.add_signal_handler(
                 signal.SIGHUP, lambda: loop.create_task(self._reload(committer))
@@ -151,7 +154,8 @@ class Service:
         """Take a changed configuration into use; one that is wrong leaves all as it was."""
         try:
             config = await asyncio.to_thread(self._load)
-            new_rules = await asyncio.to_thread(rules, config, self._sealed_before_ns)
+            new_rules = await asyncio.to_thread(rules, config, self._books, self._sealed_before_ns)
+            await asyncio.to_thread(self._books.save)
         except SpanledgerError as error:
             _log.error("the configuration in use stays, the new one is wrong: %s", error)
             self._meters.config_loaded(successful=False)
@@ -308,7 +312,7 @@ class Service:
 
         def jobs() -> Sequence[Job]:
             store.read_seal()
-            settler = Settler(store, lambda calls: self._rules.price(calls), self._meters)  # noqa: PLW0108 - of now
+            settler = Settler(store, self._books.prices_of, self._meters)
             pruner = Pruner(store, config.retention.calls_days, config.retention.sums_days)
             keeper = PriceKeeper(store, lambda: self._rules.book)
             return [settler.run, Roller(store).run, pruner.run, keeper.run]

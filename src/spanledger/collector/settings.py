@@ -11,10 +11,10 @@ from typing import Final
 from pydantic import BaseModel
 
 from spanledger.collector.auth import Gate, Grant
+from spanledger.collector.books import Books
 from spanledger.collector.commit import Rules
 from spanledger.collector.tls import Certificates, Files
 from spanledger.config import Config
-from spanledger.config.price_files import load_book
 from spanledger.errors import StartupError
 from spanledger.ledger import dialects
 from spanledger.ledger.pricing import price
@@ -23,8 +23,10 @@ from spanledger.ledger.pricing import price
 RELOADED: Final = frozenset({"attributes", "auth", "budgets", "prices", "tenant"})
 
 
-def rules(config: Config, sealed_before_ns: Callable[[], int] = lambda: 0) -> Rules:
+def rules(config: Config, books: Books, sealed_before_ns: Callable[[], int] = lambda: 0) -> Rules:
     """How bodies become entries; none before the moment at which the ledger is sealed.
+
+    The book of these prices is the one in use from now on.
 
     Raises:
         StartupError: the configuration asks for content to be kept.
@@ -38,7 +40,7 @@ def rules(config: Config, sealed_before_ns: Callable[[], int] = lambda: 0) -> Ru
             f"attributes: {', '.join(content)}: content is never kept",
             hint="Remove these names; parameters, ids and tags of your own may be kept",
         )
-    book = load_book(config.prices.files, config.prices.data)
+    book = books.load(config.prices.files, config.prices.data)
     return Rules(
         dialects.attribute_keys(attributes.allow, own),
         lambda spans, tenants: dialects.refuse_before(

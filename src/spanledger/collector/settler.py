@@ -31,7 +31,7 @@ from spanledger.ledger.restatement import (
     undone,
 )
 from spanledger.ledger.settlement import KEY, OBSERVED, START_GAP_NS_MAX, sameness
-from spanledger.ledger.settlement_merge import Price, merge
+from spanledger.ledger.settlement_merge import PricesOf, merge
 from spanledger.store.errors import StoreUnavailable
 
 SETTLED: Final = "settled"
@@ -78,16 +78,16 @@ class Settler:
     def __init__(
         self,
         store: Store,
-        price: Price,
+        prices_of: PricesOf,
         meters: Meters,
         *,
         clock_ns: Callable[[], int] = time.time_ns,
         rows_max: int = ROWS_MAX,
         margin_us: int = MARGIN_US,
     ) -> None:
-        """``price`` prices a call of which no single observer knew all that its price needs."""
+        """``prices_of`` price a call of which no observer knew all that its price needs."""
         self._store = store
-        self._price = price
+        self._prices_of = prices_of
         self._meters = meters
         self._clock_ns = clock_ns
         self._rows_max = self._rows = rows_max
@@ -268,7 +268,7 @@ class Settler:
         decided_ns = pl.col("begun_ns").fill_null(now_ns)
         observed = charges.drop("run").join(wanted, on=KEY)
         anew = prices.drop("run").filter(pl.col("leg") == BOOKING).join(wanted, on=KEY)
-        calls = merge(observed, self._price, anew).with_columns(settled_into=pl.lit(""))
+        calls = merge(observed, self._prices_of, anew).with_columns(settled_into=pl.lit(""))
         begun = wanted.select("run", "begun_ns").unique()
         calls = calls.join(begun, on="run", maintain_order="left")
         place = calls.select(

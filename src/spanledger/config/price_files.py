@@ -32,6 +32,16 @@ class PriceFiles:
     documents: tuple[Document, ...]
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
+    texts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A price book and the texts that it was made of: with them it can be made again."""
+
+    book: PriceBook
+    files: tuple[tuple[str, str], ...]  # suffix and text of each price file, the strongest first
+    data: str | None  # of genai-prices, newer than what is installed
 
 
 def read(paths: Sequence[Path]) -> PriceFiles:
@@ -41,11 +51,13 @@ def read(paths: Sequence[Path]) -> PriceFiles:
     problems: list[Problem] = []
     warnings: list[Problem] = []
     names: dict[str, int] = {}
+    texts: list[str] = []
     for path in paths:
         text, problem = _text(path)
         if problem is not None:
             problems.append(problem)
             continue
+        texts.append(text)
         data, read_problems, places = _data(text, path)
         problems += read_problems
         if data is None and read_problems:
@@ -57,7 +69,7 @@ def read(paths: Sequence[Path]) -> PriceFiles:
             places = _places(text, path)
         for fault in made.faults:
             (warnings if fault.is_warning else problems).append(_placed(fault, path, places or {}))
-    return PriceFiles(tuple(documents), tuple(problems), tuple(warnings))
+    return PriceFiles(tuple(documents), tuple(problems), tuple(warnings), tuple(texts))
 
 
 def load_book(files: Sequence[Path], data: Path | None = None) -> PriceBook:
@@ -66,9 +78,14 @@ def load_book(files: Sequence[Path], data: Path | None = None) -> PriceBook:
     Raises:
         PriceFileError: with every problem of every file.
     """
+    return load(files, data).book
+
+
+def load(files: Sequence[Path], data: Path | None = None) -> Loaded:
+    """The same with what it was made of."""
     found = read(files)
     problems = list(found.problems)
-    bundle = None
+    bundle = text = None
     if data is not None:
         text, problem = _text(data)
         problems += [problem] if problem else []
@@ -76,11 +93,13 @@ def load_book(files: Sequence[Path], data: Path | None = None) -> PriceBook:
     if problems:
         raise PriceFileError(problems)
     try:
-        return PriceBook.bundled(found.documents, data=bundle)
+        book = PriceBook.bundled(found.documents, data=bundle)
     except ValueError as error:
         hint = "Run `spanledger prices update` again, or remove prices.data"
         wrong = f"holds no prices of genai-prices: {str(error).splitlines()[0]}"
         raise PriceFileError([Problem(str(data), "", "", wrong, hint)]) from None
+    suffixes = (path.suffix for path in files)
+    return Loaded(book, tuple(zip(suffixes, found.texts, strict=True)), text)
 
 
 def _text(path: Path) -> tuple[str, Problem | None]:

@@ -5,8 +5,9 @@ its outermost observer (span, time), and everything that any observer knows: who
 first, because the app knows its users; what was called and what it used, from the observer with
 the most detailed usage. Counts are never added: they are several readings of one meter.
 The money is the one that was booked first for just these facts, so a change of prices in between
-changes nothing, unless the ledger was priced anew: then it is what was said last. Only what no
-single observer could price is priced now.
+changes nothing, unless the ledger was priced anew: then it is what was said last. What no single
+observer could price is priced now, by the book with which the call was first recorded: when that
+is done, and how often, changes nothing either.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,6 +27,8 @@ from spanledger.ledger.schema import (
 
 # Prices calls: the frame of ENTRIES for a frame of CALLS, in the same order.
 Price = Callable[[pl.DataFrame], pl.DataFrame]
+# The prices of a book, by its version (``price_book`` of a charge).
+PricesOf = Callable[[str], Price]
 
 _PLACE: Final = ("tenant", "trace_id", "span_id", "parent_span_id", "start_time", "duration_ns")
 _WHO: Final = (
@@ -67,13 +70,13 @@ _KEY: Final = ("start_time", "trace_id", "span_id")
 
 
 def merge(
-    observations: pl.DataFrame, price: Price, repriced: pl.DataFrame | None = None
+    observations: pl.DataFrame, prices_of: PricesOf, repriced: pl.DataFrame | None = None
 ) -> pl.DataFrame:
     """Make one entry of each call: the columns of ``ENTRIES`` and ``run``, one row a run.
 
     Args:
         observations: charges, with the ``run`` that tells which are of one call.
-        price: prices what no observer could price as a whole.
+        prices_of: price what no observer could price as a whole.
         repriced: bookings of the same calls at other prices, later, with the same columns.
     """
     if not observations.height:
@@ -91,11 +94,12 @@ def merge(
         .join(trusted.group_by("run").agg(*map(_first_said, _WHAT), *_OUTCOME), on="run")
         .join(_usage(detailed), on="run")
         .join(_attributes(outermost), on="run")
+        .join(_first_book(rows), on="run")
         .with_columns(request=pl.lit(0, pl.UInt32))
-        .select(*CALLS.names(), "run")
+        .select(*CALLS.names(), "run", "first_book")
         .cast(CALLS)
     )
-    return _with_money(calls, _bookings(rows, repriced), price)
+    return _with_money(calls, _bookings(rows, repriced), prices_of)
 
 
 def _ordered(observations: pl.DataFrame) -> pl.DataFrame:
@@ -199,6 +203,12 @@ def _attributes(outermost: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _first_book(rows: pl.DataFrame) -> pl.DataFrame:
+    """The price book with which each call was first recorded."""
+    recorded = rows.sort("known_at", *_KEY)
+    return recorded.group_by("run").agg(first_book=pl.col("price_book").first())
+
+
 def _bookings(rows: pl.DataFrame, repriced: pl.DataFrame | None) -> pl.DataFrame:
     """What each call costs by its facts: as it was priced anew last, else as booked first."""
     parts = [rows.sort("known_at", *_KEY)]
@@ -213,7 +223,7 @@ def _bookings(rows: pl.DataFrame, repriced: pl.DataFrame | None) -> pl.DataFrame
     )
 
 
-def _with_money(calls: pl.DataFrame, booked: pl.DataFrame, price: Price) -> pl.DataFrame:
+def _with_money(calls: pl.DataFrame, booked: pl.DataFrame, prices_of: PricesOf) -> pl.DataFrame:
     found = calls.with_columns(usage_text=_as_text("usage")).join(
         booked.with_columns(is_booked=True), on=_BOOKED_FACTS, how="left"
     )
@@ -221,11 +231,11 @@ def _with_money(calls: pl.DataFrame, booked: pl.DataFrame, price: Price) -> pl.D
     kept = found.filter(~is_new)
     new = found.filter(is_new)
     parts = [kept.select(*CALLS.names(), *PRICED, "run")]
-    if new.height:
-        priced = price(new.select(CALLS.names()))
+    for (book,), rows in new.group_by("first_book"):
+        priced = prices_of(str(book))(rows.select(CALLS.names()))
         parts.append(
             pl.concat(
-                [new.select(*CALLS.names(), "run"), priced.select(PRICED)], how="horizontal"
+                [rows.select(*CALLS.names(), "run"), priced.select(PRICED)], how="horizontal"
             ).select(parts[0].columns)
         )
     return (
