@@ -31,7 +31,7 @@ from spanledger.ledger.restatement import (
     undone,
 )
 from spanledger.ledger.settlement import KEY, OBSERVED, START_GAP_NS_MAX, sameness
-from spanledger.ledger.settlement_merge import PricesOf, merge
+from spanledger.ledger.settlement_merge import PricesOf, books, merge
 from spanledger.store.errors import StoreUnavailable
 
 SETTLED: Final = "settled"
@@ -180,7 +180,9 @@ class Settler:
         charges = entries.filter(pl.col("kind") == "charge")
         legs = entries.filter(pl.col("reason").is_in(REASONS))
         prices = entries.filter(pl.col("reason") == REPRICED)
-        stale, wanted = self._difference(charges, legs, found.calls, related)
+        outdated = _outdated(charges, legs)
+        outdated += self._of_other_books(charges, prices, legs, found.calls)
+        stale, wanted = self._difference(legs, found.calls, related, outdated)
         known_at_ns = entries["known_at"].cast(pl.Int64).max()
         now_ns = max(self._clock_ns(), int(str(known_at_ns)) + 1)
         # What was priced anew is taken back before what it is a correction of.
@@ -204,15 +206,15 @@ class Settler:
 
     def _difference(
         self,
-        charges: pl.DataFrame,
         legs: pl.DataFrame,
         calls: pl.DataFrame,
         related: pl.DataFrame,
+        outdated: Sequence[str],
     ) -> tuple[pl.DataFrame, pl.DataFrame]:
         """What is booked and should not be (legs), and what should be and is not (calls)."""
         open_runs = _open(legs)["run"].unique()
         is_stale = ~_base(open_runs).is_in(calls["run"].implode())
-        stale_runs = open_runs.filter(is_stale | open_runs.is_in(_outdated(charges, legs)))
+        stale_runs = open_runs.filter(is_stale | open_runs.is_in(outdated))
         stale = legs.clear()
         if len(stale_runs):
             # All legs of such a run, also on spans that are not among those at hand.
@@ -247,6 +249,29 @@ class Settler:
         wanted = calls.join(missing, left_on="run", right_on="base")
         wanted = wanted.select(*KEY, "begun_ns", run="name")
         return stale, wanted
+
+    def _of_other_books(
+        self, charges: pl.DataFrame, prices: pl.DataFrame, legs: pl.DataFrame, calls: pl.DataFrame
+    ) -> list[str]:
+        """The runs that another book would price now, because an earlier record came.
+
+        What was priced anew stays, and so does what cannot be had at the prices of that book.
+        """
+        several = pl.col("price_book").n_unique().over("run") > 1
+        observed = charges.drop("run").join(calls, on=KEY).filter(several)
+        corrected = observed.join(prices, on=KEY, how="semi").select("run")
+        observed = observed.join(corrected, on="run", how="anti")
+        booked = _open(legs).filter(pl.col("leg") == BOOKING)
+        booked = booked.select("run", "price_book", base=_base(pl.col("run")))
+        of = booked.join(books(observed), left_on="base", right_on="run", suffix="_wanted")
+        of = of.filter(pl.col("price_book") != pl.col("price_book_wanted"))
+        if not of.height:
+            return []
+        observed = observed.join(of, left_on="run", right_on="base", how="semi")
+        to_be_had = merge(observed, self._prices_of).select(
+            base="run", price_book_wanted="price_book"
+        )
+        return of.join(to_be_had, on=["base", "price_book_wanted"])["run"].to_list()
 
     def _repriced(
         self, prices: pl.DataFrame, stale: pl.DataFrame, wanted: pl.DataFrame

@@ -102,6 +102,16 @@ def merge(
     return _with_money(calls, _bookings(rows, repriced), prices_of)
 
 
+def books(observations: pl.DataFrame) -> pl.DataFrame:
+    """The price book of each call's money, that of its first record: ``run``, ``price_book``."""
+
+    def unasked(version: str) -> Price:
+        told = [pl.lit(None, ENTRIES[name]).alias(name) for name in PRICED if name != "price_book"]
+        return lambda calls: calls.with_columns(*told, price_book=pl.lit(version))
+
+    return merge(observations, unasked).select("run", "price_book")
+
+
 def _ordered(observations: pl.DataFrame) -> pl.DataFrame:
     spans = observations.select("run", "trace_id", parent_span_id="span_id", is_inner=pl.lit(1))
     details = sum((pl.col(name) != 0).cast(pl.Int64) for name in USAGE_COLUMNS)

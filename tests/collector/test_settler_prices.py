@@ -1,0 +1,116 @@
+"""What a settled call costs follows from what was recorded, never from when it was settled."""
+
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ledgers import Ledger, settle
+from recorded import OBSERVED, Prices, Truth, insert, reported
+
+BEGIN_NS = 1_800_000_000 * 10**9
+HALFWAY = datetime(2026, 9, 21, 18, 40, tzinfo=UTC)  # half of the captured calls began later
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+    opened = Ledger(tmp_path_factory.mktemp("prices") / "ledger")
+    yield opened
+    opened.store.close()
+
+
+def batches(chance: random.Random, numbers: list[int], repeats: int) -> Iterator[list[int]]:
+    """In any order, split anywhere, some of them again."""
+    order = [*numbers, *chance.choices(numbers, k=repeats)]
+    chance.shuffle(order)
+    while order:
+        size = chance.randint(1, 40)
+        yield list(dict.fromkeys(order[:size]))
+        order = order[size:]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_any_order_split_repetition_restart_and_reload_of_prices_costs_what_was_recorded_first(
+    ledger: Ledger, tmp_path: Path, seed: int
+) -> None:
+    chance = random.Random(seed)  # noqa: S311 - a seed makes a failure repeatable
+    tenant = f"reloaded-{seed}"
+    clock_ns = count(BEGIN_NS, step=10**9)
+    prices = Prices(tmp_path / "data")
+    truth = Truth(prices)
+    settler = ledger.settler(prices.books.prices_of, clock_ns=clock_ns.__next__)
+    everything = list(range(OBSERVED.height))
+    for turn, numbers in enumerate(batches(chance, everything, repeats=40)):
+        charges = prices.record(numbers, tenant, next(clock_ns))
+        truth.recorded(charges)
+        ledger.deliver(charges)
+        if chance.random() < 0.6:
+            prices.use(chance.choice([0, 10, 30, 60]))
+        if chance.random() < 0.4:
+            settle(settler)
+        if turn == 3:
+            ledger.reopen()
+            prices.restart()
+            settler = ledger.settler(prices.books.prices_of, clock_ns=clock_ns.__next__)
+    settle(settler)
+    assert reported(ledger.store, tenant) == truth.totals()
+
+
+@pytest.mark.parametrize("seed", [1, 11])
+def test_two_collectors_that_reload_apart_and_write_late_agree_on_what_was_recorded_first(
+    ledger: Ledger, tmp_path: Path, seed: int
+) -> None:
+    """An earlier record may come after the later one was settled; the settler has both's books."""
+    chance = random.Random(seed)  # noqa: S311 - likewise
+    tenant = f"two-{seed}"
+    clock_ns = count(BEGIN_NS, step=10**9)
+    prices = Prices(tmp_path / "data")
+    truth = Truth(prices)
+    settler = ledger.settler(prices.books.prices_of, clock_ns=clock_ns.__next__)
+    waiting: list[Any] = []
+    everything = list(range(OBSERVED.height))
+    for numbers in batches(chance, everything, repeats=OBSERVED.height):
+        prices.use(chance.choice([0, 20, 40]))
+        waiting.append(prices.record(numbers, tenant, next(clock_ns)))
+        truth.recorded(waiting[-1])
+        while waiting and chance.random() < 0.6:
+            insert(ledger.store, waiting.pop(chance.randrange(len(waiting))))
+        if chance.random() < 0.5:
+            settle(settler)
+    for charges in waiting:
+        insert(ledger.store, charges)
+    settle(settler)
+    assert reported(ledger.store, tenant) == truth.totals()
+
+
+def test_prices_from_a_date_on_cost_the_same_whenever_they_are_loaded(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    """Before the first call they concern: who loads them in time has one truth in all orders."""
+    start = OBSERVED["start_time"]
+    before = [number for number in range(OBSERVED.height) if start[number] < HALFWAY]
+    after = [number for number in range(OBSERVED.height) if start[number] >= HALFWAY]
+    assert min(len(before), len(after)) > OBSERVED.height // 4
+    told = []
+    for seed in range(3):
+        chance = random.Random(seed)  # noqa: S311 - likewise
+        tenant = f"dated-{seed}"
+        clock_ns = count(BEGIN_NS, step=10**9)
+        prices = Prices(tmp_path / str(seed))
+        settler = ledger.settler(prices.books.prices_of, clock_ns=clock_ns.__next__)
+        orders = [*batches(chance, before, 20), *batches(chance, [*before, *after], 20)]
+        reload_at = chance.randrange(3)
+        for turn, numbers in enumerate(orders):
+            if turn == reload_at:
+                prices.use(30, since=HALFWAY)
+            ledger.deliver(prices.record(numbers, tenant, next(clock_ns)))
+            if chance.random() < 0.3:
+                settle(settler)
+        settle(settler)
+        told.append(reported(ledger.store, tenant))
+    truth = Truth(prices)
+    truth.recorded(prices.record(list(range(OBSERVED.height)), "t", BEGIN_NS))
+    assert told == [truth.totals()] * 3
