@@ -5,6 +5,7 @@ and which book that is follows from what was recorded first, be it seen by the l
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
@@ -37,7 +38,7 @@ class Prices:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True)
-        self._file = directory / "discounts.yaml"
+        self.file = directory / "discounts.yaml"
         self._place = directory / "books"
         self.restart()
 
@@ -49,19 +50,19 @@ class Prices:
             _DISCOUNT.format(name=f"d{percent}", who=who, percent=share, more=more)
             for who, share in shares.items()
         )
-        self._file.write_text("contracts:" + "".join(discounts))
+        self.file.write_text("contracts:" + "".join(discounts))
         self._load()
 
     def restart(self) -> None:
         """All that was in memory is gone."""
         self.books = Books(self._place)
-        if self._file.exists():
+        if self.file.exists():
             self._load()
         else:
             self.use(0)
 
     def _load(self) -> None:
-        self.book = self.books.load([self._file])
+        self.book = self.books.load([self.file])
         self.books.save()
 
     def record(self, numbers: list[int], tenant: str, known_at_ns: int) -> pl.DataFrame:
@@ -99,14 +100,13 @@ class Truth:
         return found
 
 
-def reported(store: Store, tenant: str) -> Totals:
-    """The same as the ledger tells it."""
+def reported(ask: Callable[[str], Any], tenant: str) -> Totals:
+    """The same as the ledger tells it; ``ask`` it for the rows of a query."""
 
     def asked(name: str) -> dict[str, tuple[int, Decimal, int]]:
         totals = "count(), coalesce(sum(cost_usd), 0), sum(output_tokens)"
         sql = f"SELECT {name}, {totals} FROM calls WHERE tenant = '{tenant}' GROUP BY {name}"  # noqa: S608 - ours
-        rows = store._reading.run(lambda client: client.query(sql).result_rows)
-        return {value: (calls, usd, tokens) for value, calls, usd, tokens in rows}
+        return {value: (calls, usd, tokens) for value, calls, usd, tokens in ask(sql)}
 
     return {name: asked(name) for name in DIMENSIONS}
 

@@ -56,7 +56,7 @@ def test_any_order_split_repetition_restart_and_reload_of_prices_costs_what_was_
             prices.restart()
             settler = ledger.settler(prices.books.prices_of, clock_ns=clock_ns.__next__)
     settle(settler)
-    assert reported(ledger.store, tenant) == truth.totals()
+    assert reported(ledger.query, tenant) == truth.totals()
 
 
 @pytest.mark.parametrize("seed", [1, 11])
@@ -83,7 +83,7 @@ def test_two_collectors_that_reload_apart_and_write_late_agree_on_what_was_recor
     for charges in waiting:
         insert(ledger.store, charges)
     settle(settler)
-    assert reported(ledger.store, tenant) == truth.totals()
+    assert reported(ledger.query, tenant) == truth.totals()
 
 
 def test_prices_from_a_date_on_cost_the_same_whenever_they_are_loaded(
@@ -110,7 +110,7 @@ def test_prices_from_a_date_on_cost_the_same_whenever_they_are_loaded(
             if chance.random() < 0.3:
                 settle(settler)
         settle(settler)
-        told.append(reported(ledger.store, tenant))
+        told.append(reported(ledger.query, tenant))
     truth = Truth(prices)
     truth.recorded(prices.record(list(range(OBSERVED.height)), "t", BEGIN_NS))
     assert told == [truth.totals()] * 3

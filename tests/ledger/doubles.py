@@ -9,7 +9,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from spanledger.ledger import dialects
 from spanledger.ledger.catalog import PriceBook
-from spanledger.ledger.otlp import decode
+from spanledger.ledger.otlp import Body, decode
 from spanledger.ledger.pricing import price
 
 BOOK = PriceBook.bundled()
@@ -35,13 +35,22 @@ _MINUTE_NS = 60 * 10**9
 
 @cache
 def charges_of(capture: str) -> pl.DataFrame:
-    """The observations of a capture, priced; each of its cases in a minute of its own.
+    """The observations of a capture, priced."""
+    frames = []
+    for message in requests_of(capture):
+        batch = decode([Body(message.SerializeToString())], KEYS, spans_max=100)
+        frames.append(dialects.normalise(batch.spans, "t").calls)
+    return price(pl.concat(frames), BOOK, known_at_ns=KNOWN_AT_NS)
+
+
+def requests_of(capture: str) -> list[ExportTraceServiceRequest]:
+    """The spans of a capture, each case of it in a minute of its own.
 
     Captures were taken one by one against a provider that counts its ids from 1.
     """
     minutes: dict[str, int] = {}
     hour_ns = list(TRUE_CALLS).index(capture) * 60 * _MINUTE_NS
-    frames = []
+    requests = []
     for captured in spans_of(capture):
         later_ns = (
             minutes.setdefault(captured.case or captured.name, len(minutes)) * _MINUTE_NS + hour_ns
@@ -52,6 +61,5 @@ def charges_of(capture: str) -> pl.DataFrame:
                 for span in scope_spans.spans:
                     span.start_time_unix_nano += later_ns
                     span.end_time_unix_nano += later_ns
-        batch = decode([captured.body], KEYS, spans_max=100)
-        frames.append(dialects.normalise(batch.spans, "t").calls)
-    return price(pl.concat(frames), BOOK, known_at_ns=KNOWN_AT_NS)
+        requests.append(captured.message)
+    return requests
