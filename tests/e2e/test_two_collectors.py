@@ -12,7 +12,7 @@ from threading import Thread
 
 import polars as pl
 import pytest
-from clickhouse_server import running
+from clickhouse_server import StandIn, running
 from collector import Collector
 from doubles import TRUE_CALLS, requests_of
 from focus_rules import total, violations
@@ -29,9 +29,15 @@ SPANS = [span for capture in TRUE_CALLS for span in requests_of(capture)]
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Collector]]:
+def server(tmp_path: Path) -> Iterator[StandIn]:
+    with running(tmp_path / "server") as started:
+        yield started
+
+
+@pytest.fixture
+def serve(server: StandIn, tmp_path: Path) -> Iterator[Callable[..., Collector]]:
     """Starts collectors on one ledger with one price file; it waits for none."""
-    with running(tmp_path / "server") as server, ExitStack() as started:
+    with ExitStack() as started:
 
         def start(name: str, prices: Path) -> Collector:
             options = {
@@ -100,7 +106,7 @@ def exported(collector: Collector, file: Path) -> pl.DataFrame:
 
 
 def test_who_spent_what_and_the_bill_are_true_though_prices_change_and_one_is_killed(
-    serve: Callable[..., Collector], tmp_path: Path
+    serve: Callable[..., Collector], server: StandIn, tmp_path: Path
 ) -> None:
     numbers = random.Random(4).sample(range(len(SPANS)), len(SPANS))  # noqa: S311 - likewise
     early, late = numbers[:80], numbers[80:]
@@ -117,14 +123,16 @@ def test_who_spent_what_and_the_bill_are_true_though_prices_change_and_one_is_ki
     first = serve("first", prices.file)
     second.process.send_signal(signal.SIGHUP)
     second.wait(lambda: "was read anew" in second.log.read_text())
+    server.fault(insert=1)  # done, but the answer is lost
     send([first, second], [*late, *early], seed=3)
     truth.recorded(prices.record(calls(late), TENANT, 2 * 10**18))
     true_totals = truth.totals()
     for collector in (first.wait_ready(), second.wait_ready()):
         collector.wait(partial(_is, collector, "spanledger_items_pending", 0))
-    second.wait(lambda: reported(second.rows, TENANT) == true_totals)
-    assert reported(first.rows, TENANT) == true_totals
     spent = sum((usd for _, usd, _ in true_totals["provider"].values()), Decimal(0))
+    settled = [(sum(TRUE_CALLS.values()), spent)]
+    second.wait(lambda: second.rows("SELECT count(), sum(cost_usd) FROM calls") == settled)
+    assert reported(first.rows, TENANT) == reported(second.rows, TENANT) == true_totals
     charges = exported(second, tmp_path / "focus.parquet")
     assert total(charges, "BilledCost") == total(charges, "EffectiveCost") == spent
     assert list(violations(charges, "1.4")) == []
