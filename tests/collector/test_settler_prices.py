@@ -11,6 +11,9 @@ import pytest
 from ledgers import Ledger, settle
 from recorded import OBSERVED, Prices, Truth, insert, reported
 
+from spanledger.collector.present import LATEST_NS
+from spanledger.collector.repricer import Stretch, restate
+
 BEGIN_NS = 1_800_000_000 * 10**9
 HALFWAY = datetime(2026, 9, 21, 18, 40, tzinfo=UTC)  # half of the captured calls began later
 
@@ -84,6 +87,48 @@ def test_two_collectors_that_reload_apart_and_write_late_agree_on_what_was_recor
         insert(ledger.store, charges)
     settle(settler)
     assert reported(ledger.query, tenant) == truth.totals()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_correction_of_prices_holds_for_an_earlier_record_that_comes_after_it(
+    ledger: Ledger, tmp_path: Path, times: int
+) -> None:
+    """Two collectors recorded each call at prices of their own; the first is slow to write."""
+    tenant = f"corrected-{times}"
+    prices = Prices(tmp_path / "data")
+    settler = ledger.settler(prices.books.prices_of)
+    known_at_ns = BEGIN_NS - 1
+    lone = [number for number in range(OBSERVED.height) if OBSERVED["response_id"][number] == ""][
+        :9
+    ]
+    for percent in [60, 40][:times]:
+        prices.use(percent)
+        insert(ledger.store, prices.record(lone, tenant, known_at_ns))
+        settle(settler)
+        prices.use(percent - 10)
+        now_ns = BEGIN_NS + 10**9 * (100 - percent)
+        stretch = Stretch(0, LATEST_NS, tenants=[tenant])
+        now = prices.books.prices_of(prices.book.version)
+        restate(ledger.store, stretch, now, f"to {percent}", now_ns)
+        known_at_ns -= 10**9
+    corrected = costs(ledger, tenant)
+    prices.use(20)
+    earliest = prices.record(lone, tenant, known_at_ns)
+    insert(ledger.store, earliest)
+    for _ in range(2):
+        settle(settler)
+        assert costs(ledger, tenant) == costs(ledger, tenant, "entries FINAL") == corrected
+        settler = ledger.settler(prices.books.prices_of)
+    before = ledger.query(f"SELECT count() FROM entries FINAL WHERE tenant = '{tenant}'")  # noqa: S608
+    insert(ledger.store, earliest)
+    settle(settler)
+    sql = f"SELECT count() FROM entries FINAL WHERE tenant = '{tenant}'"  # noqa: S608
+    assert ledger.query(sql) == before
+
+
+def costs(ledger: Ledger, tenant: str, view: str = "calls") -> Any:
+    sums = "sum(cost_usd), sum(list_cost_usd), sum(output_tokens)"
+    return ledger.query(f"SELECT {sums} FROM {view} WHERE tenant = '{tenant}'")  # noqa: S608
 
 
 def test_prices_from_a_date_on_cost_the_same_whenever_they_are_loaded(

@@ -211,7 +211,7 @@ class Meters:
         """Count what a correction changed, by its reason; each correction is up or down as one."""
         changes = legs.group_by("run", "reason").agg(
             pl.col("cost_usd").sum(),
-            bookings=(pl.col("leg") == BOOKING).sum(),
+            bookings=((pl.col("leg") == BOOKING) & pl.col("reason").str.contains("settled")).sum(),
         )
         with self._lock:
             for reason, cost_usd, booked in changes.select(

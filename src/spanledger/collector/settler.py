@@ -17,13 +17,12 @@ import polars as pl
 
 from spanledger.collector import present
 from spanledger.collector.circle import circle, stretches
+from spanledger.ledger.replaced import MAKING, TAKING_BACK, corrected_anew, in_force, of_others
 from spanledger.ledger.repricing import REPRICED
 from spanledger.ledger.restatement import (
     BOOKING,
-    BOOKING_UNDONE,
     LEGS,
     REVERSAL,
-    REVERSAL_UNDONE,
     bookings,
     legs_from_arrow,
     legs_to_arrow,
@@ -118,6 +117,7 @@ class Settler:
             page = self._page(moments)
             if page.height:
                 self._settle(page)
+                self._correct_anew(page)
         except StoreUnavailable:
             # Perhaps these rows share traits with more of the ledger than one answer may hold.
             self._rows = max(self._rows // 2, _ROWS_MIN)
@@ -197,6 +197,30 @@ class Settler:
         ]
         self._write(pl.concat([part.select(LEGS.names()) for part in made]))
 
+    def _correct_anew(self, page: pl.DataFrame) -> None:
+        """Correct the prices of spans that came again, recorded earlier than what was corrected."""
+        page = page.filter(pl.col("start_time_ns") >= self._store.sealed_before_ns)
+        if not page.height:
+            return
+        where = stretches(page["tenant"], page["start_time_ns"], 0)
+        spans = {"spans": page["span"].to_list(), "reason": REPRICED}
+        found = legs_from_arrow(self._store.query("repriced_spans", {**where, **spans}))
+        if not found.height:
+            return
+        entries = self._entries(
+            "entries_of_spans",
+            found,
+            spans=found["span"].to_list(),
+            reasons=[*REASONS, REPRICED],
+        )
+        settled = in_force(entries.filter(pl.col("reason").is_in(REASONS)))
+        alone = entries.join(settled, on=KEY, how="anti")  # settlement sees to the others
+        now_ns = max(self._clock_ns(), int(str(entries["known_at"].cast(pl.Int64).max())) + 1)
+        charges = alone.filter(pl.col("kind") == "charge")
+        runs = alone.filter(pl.col("reason") == REPRICED)["run"].unique()
+        prices = alone.filter(pl.col("run").is_in(runs.implode()))
+        self._write(corrected_anew(charges, prices, now_ns))
+
     # --- what there is --------------------------------------------------------------------------
 
     def _entries(self, query: str, rows: pl.DataFrame, **parameters: Any) -> pl.DataFrame:
@@ -212,20 +236,20 @@ class Settler:
         outdated: Sequence[str],
     ) -> tuple[pl.DataFrame, pl.DataFrame]:
         """What is booked and should not be (legs), and what should be and is not (calls)."""
-        open_runs = _open(legs)["run"].unique()
+        open_runs = in_force(legs)["run"].unique()
         is_stale = ~_base(open_runs).is_in(calls["run"].implode())
         stale_runs = open_runs.filter(is_stale | open_runs.is_in(outdated))
         stale = legs.clear()
         if len(stale_runs):
             # All legs of such a run, also on spans that are not among those at hand.
             stale = self._entries("entries_of_runs", related, runs=stale_runs.to_list())
-        stale = _open(stale).join(_begun(stale, _TAKING_BACK), on="run", how="left")
+        stale = in_force(stale).join(_begun(stale, TAKING_BACK), on="run", how="left")
         done = (
-            _open(legs)
+            in_force(legs)
             .filter(~pl.col("run").is_in(stale_runs.implode()))
             .group_by("run")
             .len("legs")
-            .join(_begun(legs, _MAKING), on="run")
+            .join(_begun(legs, MAKING), on="run")
             .with_columns(base=_base(pl.col("run")))
         )
         past = (
@@ -261,7 +285,7 @@ class Settler:
         observed = charges.drop("run").join(calls, on=KEY).filter(several)
         corrected = observed.join(prices, on=KEY, how="semi").select("run")
         observed = observed.join(corrected, on="run", how="anti")
-        booked = _open(legs).filter(pl.col("leg") == BOOKING)
+        booked = in_force(legs).filter(pl.col("leg") == BOOKING)
         booked = booked.select("run", "price_book", base=_base(pl.col("run")))
         of = booked.join(books(observed), left_on="base", right_on="run", suffix="_wanted")
         of = of.filter(pl.col("price_book") != pl.col("price_book_wanted"))
@@ -281,7 +305,7 @@ class Settler:
         if stale.height:  # also of spans that are not among those at hand
             spans = changing["span_id"].bin.encode("hex").unique().to_list()
             prices = self._entries("price_corrections", changing, spans=spans, reason=REPRICED)
-        return _open(prices).join(changing, on=KEY, how="semi")
+        return in_force(prices).join(changing, on=KEY, how="semi")
 
     # --- what is made of it ---------------------------------------------------------------------
 
@@ -334,46 +358,16 @@ def _base(run: Any) -> Any:
     return run.str.split(".").list.first()
 
 
-_MAKING: Final = (REVERSAL, BOOKING)
-_TAKING_BACK: Final = (BOOKING_UNDONE, REVERSAL_UNDONE)
-
-
 def _begun(legs: pl.DataFrame, numbers: Sequence[int]) -> pl.DataFrame:
     """When each run was decided, by those of its legs that are there: the others follow it."""
     there = legs.filter(pl.col("leg").is_in(numbers))
     return there.group_by("run").agg(begun_ns=pl.col("known_at").cast(pl.Int64).max())
 
 
-def _open(legs: pl.DataFrame) -> pl.DataFrame:
-    """The reversals and bookings that were not taken back."""
-    takes_back = pl.when(pl.col("leg") == BOOKING_UNDONE).then(BOOKING).otherwise(REVERSAL)
-    gone = legs.filter(pl.col("leg").is_in(_TAKING_BACK)).select(
-        *KEY, "run", leg=takes_back.cast(pl.UInt8)
-    )
-    made = legs.filter(pl.col("leg").is_in(_MAKING))
-    return made.join(gone, on=[*KEY, "run", "leg"], how="anti")
-
-
-# What one collector may have recorded otherwise than another: the money and what they were told to
-# make of a span.
-_RECORDED: Final = (
-    *("service", "environment", "user_id", "customer", "team", "project", "feature"),
-    *("agent", "workflow", "api_key_alias", "model", "cost_class", "unpriced_reason", "price_book"),
-)
-_AMOUNTS: Final = ("input_tokens", "output_tokens", "cost_usd", "cost_low_usd", "cost_high_usd")
-
-
 def _outdated(charges: pl.DataFrame, legs: pl.DataFrame) -> list[str]:
-    """The runs that took back what is not in force any more, and those half taken back.
-
-    Of two records of one span the earlier one counts. It may come to the ledger after the later
-    one was settled, where two collectors write to it; their prices may differ for a moment.
-    """
-    made = legs.filter(pl.col("leg") == REVERSAL).join(charges, on=KEY, suffix="_now")
-    differs = [pl.col(name).ne_missing(pl.col(f"{name}_now")) for name in _RECORDED]
-    differs += [(-pl.col(name)).ne_missing(pl.col(f"{name}_now")) for name in _AMOUNTS]
-    other = made.filter(pl.any_horizontal(differs))["run"]
-    begun = legs.filter(pl.col("leg").is_in(_TAKING_BACK))["run"]
+    """The runs that took back what is not in force any more, and those half taken back."""
+    other = of_others(legs.filter(pl.col("leg") == REVERSAL), charges)["run"]
+    begun = legs.filter(pl.col("leg").is_in(TAKING_BACK))["run"]
     return pl.concat([other, begun]).unique().to_list()
 
 

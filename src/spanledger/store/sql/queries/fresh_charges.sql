@@ -9,6 +9,7 @@ SELECT
     hex(span_id) AS span_hex,
     tenant,
     service,
+    cityHash64(tenant, trace_id, span_id) AS span,
     cityHash64(tenant, trace_id) AS trace,
     if(response_id = '', 0, cityHash64(tenant, response_id, 'id')) AS answer,
     cityHash64(tenant, service, input_tokens, output_tokens) AS print
