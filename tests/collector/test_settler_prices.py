@@ -98,9 +98,7 @@ def test_a_correction_of_prices_holds_for_an_earlier_record_that_comes_after_it(
     prices = Prices(tmp_path / "data")
     settler = ledger.settler(prices.books.prices_of)
     known_at_ns = BEGIN_NS - 1
-    lone = [number for number in range(OBSERVED.height) if OBSERVED["response_id"][number] == ""][
-        :9
-    ]
+    lone = OBSERVED.filter(response_id="")["number"].to_list()[:9]
     for percent in [60, 40][:times]:
         prices.use(percent)
         insert(ledger.store, prices.record(lone, tenant, known_at_ns))

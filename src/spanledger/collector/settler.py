@@ -203,7 +203,10 @@ class Settler:
         if not page.height:
             return
         where = stretches(page["tenant"], page["start_time_ns"], 0)
-        spans = {"spans": page["span"].to_list(), "reason": REPRICED}
+        where["reason"] = REPRICED
+        if not self._store.query("any_repriced", where).num_rows:
+            return
+        spans = {"spans": page["span"].to_list()}
         found = legs_from_arrow(self._store.query("repriced_spans", {**where, **spans}))
         if not found.height:
             return

@@ -1,4 +1,4 @@
--- Which of some spans (a number made of span and trace) were priced anew: most often none was.
+-- Which of some spans (a number made of span and trace) were priced anew.
 SELECT DISTINCT
     tenant,
     start_time,
