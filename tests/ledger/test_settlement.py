@@ -15,7 +15,7 @@ from spanledger.ledger.pricing import price
 from spanledger.ledger.restatement import bookings, legs_to_arrow, reversals, undone
 from spanledger.ledger.schema import CALLS, ENTRIES, TIME, USAGE_COLUMNS
 from spanledger.ledger.settlement import KEY, sameness
-from spanledger.ledger.settlement_merge import Price, merge
+from spanledger.ledger.settlement_merge import Price, books, merge
 
 OTEL, SDK, GATEWAY = "opentelemetry.instrumentation.genai.anthropic", "com.anthropic.sdk", "litellm"
 
@@ -179,6 +179,27 @@ def test_what_only_both_together_know_is_priced_anew() -> None:
     assert (row["output_reasoning_tokens"], row["service_tier"]) == (7, "priority")
     assert row["cache_read_tokens"] == 1_000
     assert row["cost_usd"] is not None
+
+
+def test_what_only_both_together_know_is_priced_by_the_book_of_the_first_record() -> None:
+    tiered = seen(2, SDK, cache_read_tokens=0, service_tier="priority")
+    charges = charged(seen(1, output_reasoning_tokens=7), tiered)
+    hour = pl.duration(hours=pl.when(pl.col("span_id") == tiered["span_id"]).then(1).otherwise(2))
+    book = pl.concat_str(pl.lit("book of "), "scope_name")
+    recorded = charges.with_columns(
+        known_at=(pl.col("known_at") + hour).cast(TIME), price_book=book
+    )
+    runs = recorded.drop("run").join(sameness(recorded).calls, on=KEY)
+    asked: list[str] = []
+
+    def of(version: str) -> Price:
+        asked.append(version)
+        return priced_again(version)
+
+    for order in (runs, runs.reverse()):
+        merge(order, of)
+        assert books(order)["price_book"].to_list() == [f"book of {SDK}"]
+    assert asked == [f"book of {SDK}"] * 2
 
 
 def test_the_platform_is_paid_not_the_vendor_of_the_model() -> None:

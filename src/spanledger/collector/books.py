@@ -32,7 +32,8 @@ _log: Final = logging.getLogger(__name__)
 BOOKS_MAX: Final = 16
 # Files of prices may be large; the newest book is always kept.
 BYTES_MAX: Final = 256 * 1024**2
-# A book takes some 10 MB once it was used: the one in use, and those around a change.
+# The one in use, and those around a change: a book takes 2.5 MB beside the bundled prices that all
+# share (measured), and as much again as ``prices.data`` where that is used.
 _HELD_MAX: Final = 3
 # Versions that cannot be had are remembered, so that nobody looks again and again.
 _GONE_MAX: Final = 1_000
