@@ -25,7 +25,7 @@ def test_version_is_that_of_the_package() -> None:
 def test_help_names_every_command() -> None:
     code, told, _ = run("--help")
     assert code == 0
-    for command in ("serve", "check-config", "report", "export", "version"):
+    for command in ("serve", "check-config", "report", "export", "what-if", "version"):
         assert re.search(rf"\b{command}\b", told)
 
 

@@ -6,7 +6,6 @@ and its exit code; answers go to stdout, everything else to stderr. Never shows 
 
 import os
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
@@ -14,31 +13,15 @@ from typer.core import TyperGroup
 
 from spanledger import __version__
 from spanledger.cli import moments, prices
+from spanledger.cli.options import ConfigFile, DataDir, Overrides, load as _load, stretch_of
 from spanledger.cli.price import price
+from spanledger.cli.what_if import what_if
 from spanledger.errors import SpanledgerError
 
 if TYPE_CHECKING:
     from spanledger.config import Config
 
 _REPORT_DAYS: Final = 30
-
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="FILE", help="YAML file; config.yaml shows every key."),
-]
-DataDir = Annotated[
-    str | None,
-    typer.Option("--data-dir", metavar="DIR", help="Where journal and ledger are kept."),
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Set one key, such as otlp.grpc.listen=127.0.0.1:14317. May be repeated.",
-    ),
-]
-
 
 Insecure = Annotated[
     bool,
@@ -324,41 +307,16 @@ def reprice(  # noqa: PLR0913, PLR0917 - an option each
 ) -> None:
     """Price calls anew with today's prices, while no collector runs."""
     from spanledger.cli import reprice as repricing  # noqa: PLC0415 - help must not load it
-    from spanledger.collector.repricer import Stretch  # noqa: PLC0415 - likewise
-    from spanledger.ledger.catalog.periods import instant_ns  # noqa: PLC0415 - likewise
 
-    until = moments.utc(end) or datetime.now(UTC)
-    stretch = Stretch(
-        instant_ns(moments.utc(start)),
-        instant_ns(until),
-        tuple(tenants or ()),
-        tuple(providers or ()),
-        tuple(models or ()),
-    )
+    stretch = stretch_of(start, end, tenants, providers, models)
     config = _load(config_file, data_dir, overrides)
     repricing.show(repricing.run(config, stretch, name, dry=dry), form)
+
+
+app.command()(what_if)
 
 
 @app.command()
 def version() -> None:
     """Show the version."""
     typer.echo(f"spanledger {__version__}")
-
-
-def _load(
-    config_file: Path | None,
-    data_dir: str | None,
-    overrides: list[str] | None,
-    *,
-    insecure: bool = False,
-) -> "Config":
-    from spanledger import config  # noqa: PLC0415 - help must not load it
-
-    pairs = list(overrides or ())
-    if insecure:
-        pairs.append("insecure=true")
-    if data_dir is not None:
-        # Quoted: a directory may be called 2024 or ${x}, and is meant as it stands.
-        text = data_dir.replace("$", "$$").replace("'", "''")
-        pairs.append(f"data_dir='{text}'")
-    return config.load(config_file, pairs, environ=os.environ)

@@ -173,7 +173,7 @@ def _ns(moment: datetime) -> int:
 
 def _asker(text: str, query: Query) -> export.Ask:
     def ask(cut: export.Cut) -> pa.Table:
-        return _answered(query, text, _parameters(text, cut))
+        return answered(query, text, _parameters(text, cut))
 
     return ask
 
@@ -188,7 +188,13 @@ def _parameters(text: str, cut: export.Cut) -> dict[str, int]:
     return {name: value for name, value in values.items() if f"{{{name}:" in text}
 
 
-def _answered(query: Query, text: str, parameters: Mapping[str, Any]) -> pa.Table:
+def answered(query: Query, text: str, parameters: Mapping[str, Any]) -> pa.Table:
+    """Ask for a piece; a ledger that is busy is asked again.
+
+    Raises:
+        TooMuch: a piece is too large, or takes too long.
+        ExportError: it did not answer.
+    """
     for pause_s in (*_BUSY_PAUSES_S, None):
         try:
             return query(text, parameters)
@@ -205,7 +211,7 @@ def _answered(query: Query, text: str, parameters: Mapping[str, Any]) -> pa.Tabl
 
 def _tell_left_out(query: Query, since_ns: int, until_ns: int) -> None:
     text = focus_export.without_price()
-    calls = _answered(query, text, {"since_ns": since_ns, "until_ns": until_ns})
+    calls = answered(query, text, {"since_ns": since_ns, "until_ns": until_ns})
     if count := calls.column("calls")[0].as_py():
         typer.echo(
             f"{count:,} calls of this time have no price and therefore no row: "

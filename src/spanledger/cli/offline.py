@@ -7,6 +7,7 @@ what was opened is closed. Never makes a ledger.
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import polars as pl
 from rich.console import Console
@@ -23,6 +24,10 @@ from spanledger.store.client import Store
 
 class NoLedgerError(SpanledgerError):
     """There is nothing here to be opened."""
+
+
+class SealedError(SpanledgerError):
+    """Single calls of a time are gone."""
 
 
 class _Unmetered:
@@ -50,6 +55,18 @@ def opened(config: Config) -> Iterator[Store]:
         yield store
     finally:
         store.close()
+
+
+def refuse_sealed(first_ns: int, sealed_before_ns: int) -> None:
+    """See that a time begins after the moment at which the ledger is sealed.
+
+    Raises:
+        SealedError: it does not.
+    """
+    if first_ns < sealed_before_ns:
+        kept = datetime.fromtimestamp(sealed_before_ns / 1e9, UTC)
+        hint = f"Give --from {kept:%Y-%m-%d} or later: of the time before only sums are left"
+        raise SealedError("single calls of that time were removed", hint=hint)
 
 
 def settle(store: Store, prices_of: PricesOf, book: PriceBook) -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from decimal import Decimal
 from typing import Final, Literal
 
@@ -50,7 +50,8 @@ def run(config: Config, stretch: Stretch, name: str, *, dry: bool) -> Told:
 
     Raises:
         NoLedgerError: there is no ledger here.
-        RepriceError: its calls of that time are gone, or it is no time.
+        RepriceError: it is no time.
+        SealedError: its calls of that time are gone.
         StartupError: another process has the ledger open.
     """
     if stretch.first_ns >= stretch.end_ns:
@@ -64,10 +65,7 @@ def run(config: Config, stretch: Stretch, name: str, *, dry: bool) -> Told:
         return price(calls, book, known_at_ns=begun_ns)
 
     with offline.opened(config) as store:
-        if stretch.first_ns < store.sealed_before_ns:
-            kept = datetime.fromtimestamp(store.sealed_before_ns / 1e9, UTC)
-            hint = f"Give --from {kept:%Y-%m-%d} or later: of the time before only sums are left"
-            raise RepriceError("single calls of that time were removed", hint=hint)
+        offline.refuse_sealed(stretch.first_ns, store.sealed_before_ns)
         if dry:
             with _bar("Looking", store, stretch) as advance:
                 delta = DELTA.to_frame()

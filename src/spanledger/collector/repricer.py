@@ -9,11 +9,12 @@ Settlement must not run beside it: who runs this owns the upkeep of the ledger.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Protocol
 
 import polars as pl
+import pyarrow as pa
 
 from spanledger.collector import present
 from spanledger.collector.present import Store
@@ -55,7 +56,13 @@ class Piece:
     part: int = 0
 
 
-def pieces(store: Store, stretch: Stretch, calls_max: int = CALLS_MAX) -> Iterator[Piece]:
+class Asked(Protocol):
+    """A ledger that is only asked."""
+
+    def query(self, name: str, parameters: Mapping[str, Any] | None = None) -> pa.Table: ...
+
+
+def pieces(store: Asked, stretch: Stretch, calls_max: int = CALLS_MAX) -> Iterator[Piece]:
     """Cut a stretch: minutes that hold a piece's worth together, a crowded minute in parts."""
     found = store.query("calls_by_minute", {"first_ns": stretch.first_ns, "end_ns": stretch.end_ns})
     begin_ns, calls = stretch.first_ns, 0

@@ -107,9 +107,9 @@ def reprice(present: pl.DataFrame, price: Price) -> Repriced:
     return Repriced(present, priced, changed.alias("changed"))
 
 
-def added(*deltas: pl.DataFrame) -> pl.DataFrame:
-    """Add ``DELTA`` frames up, in the order of days and models."""
+def added(*deltas: pl.DataFrame, columns: pl.Schema = DELTA) -> pl.DataFrame:
+    """Add such frames up, in the order of days and models."""
     by = ["day", "provider", "model"]
-    sums = [name for name in DELTA.names() if name not in by]
-    together = pl.concat([delta.select(DELTA.names()).cast(DELTA) for delta in deltas])
-    return together.group_by(by).agg(pl.col(sums).sum()).sort(by).select(DELTA.names())
+    sums = [name for name in columns.names() if name not in by]
+    together = pl.concat([delta.select(columns.names()).cast(columns) for delta in deltas])
+    return together.group_by(by).agg(pl.col(sums).sum()).sort(by).select(columns.names())
