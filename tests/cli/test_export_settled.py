@@ -1,4 +1,4 @@
-"""Exports of a ledger in which calls were settled and summed up."""
+"""Exports, and a what-if, of a ledger in which calls were settled and summed up."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,13 +12,17 @@ import pyarrow as pa
 import pytest
 from focus_rules import total, violations
 
+from spanledger.cli import comparing
 from spanledger.cli.export import Query, Request, offline, run
 from spanledger.collector import roller, settler
 from spanledger.collector.price_keeper import keep
+from spanledger.collector.repricer import Stretch
 from spanledger.config import Config
 from spanledger.ledger.catalog import PriceBook
+from spanledger.ledger.catalog.periods import instant_ns
 from spanledger.ledger.pricing import price
 from spanledger.ledger.schema import entries_to_arrow
+from spanledger.ledger.what_if import Switch
 from spanledger.reports.export import VIEWS
 from spanledger.store.client import Store
 
@@ -93,3 +97,13 @@ def test_what_was_settled_is_taken_back_and_booked_in_rows_of_their_own(export: 
     assert set(settled["x_CorrectionReason"]) <= {"settled", "settled_anew"}
     assert (settled["BilledCost"] < 0).any()
     assert (settled["BilledCost"] > 0).any()
+
+
+def test_a_what_if_has_each_settled_call_once(query: Query, export: Export) -> None:
+    begin, end = (datetime(year, 1, 1, tzinfo=UTC) for year in (2026, 2027))
+    stretch = Stretch(instant_ns(begin), instant_ns(end))
+    days = comparing.run(query, stretch, Switch(region=""), doubles.BOOK).found.by_day
+    calls = export("calls")
+    assert days["calls"].sum() == calls.height
+    assert total(days, "booked_usd") == total(days, "today_usd") == total(calls, "cost_usd")
+    assert total(days, "difference_usd") == 0

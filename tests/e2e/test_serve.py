@@ -1,5 +1,6 @@
 """The collector as its users meet it: a process, four ports, a directory."""
 
+import json
 import signal
 import subprocess
 import urllib.request
@@ -18,6 +19,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from otlp_requests import Span, as_json, chat, request
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from typer.testing import CliRunner
+
+from spanledger.cli.app import app
 
 pytestmark = pytest.mark.slow
 
@@ -60,6 +64,12 @@ def test_a_span_becomes_a_row_a_metric_and_a_sum(serve: Callable[..., Collector]
             AND p.unit = line.unit AND p.usd = line.rate_usd AND p.per = line.per
     """
     collector.wait(lambda: collector.rows(rates) == [(4, 4)])
+    asked = ("--from", "2020-01-01", "--to-model", "gpt-5-nano", "--format", "json")
+    answer = CliRunner().invoke(app, ["what-if", "--url", collector.url("SQL"), *asked])
+    total = json.loads(answer.stdout)["total"]
+    assert (total["calls"], total["compared"]) == (4, 3)
+    assert Decimal(total["today_usd"]) == Decimal("0.051875")
+    assert Decimal(total["switched_usd"]) == 3 * Decimal("0.000875")
 
 
 def test_a_redelivered_span_is_counted_once_also_after_a_restart(

@@ -11,6 +11,9 @@ from clickhouse_server import running
 from collector import Collector
 from otlp_requests import chat, request
 from ports import free_port
+from typer.testing import CliRunner
+
+from spanledger.cli.app import app
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +43,12 @@ def readiness(collector: Collector) -> tuple[int, Any]:
     return status, json.loads(answer)
 
 
+def what_if(url: str) -> Any:
+    asked = ("--from", "2020-01-01", "--to-model", "gpt-5-nano", "--format", "json")
+    answer = CliRunner().invoke(app, ["what-if", "--url", url, *asked])
+    return json.loads(answer.stdout)["total"]
+
+
 def body(count: int = 1) -> bytes:
     return request([chat() for _ in range(count)]).SerializeToString()
 
@@ -57,6 +66,12 @@ def test_calls_are_taken_while_the_server_is_away_and_stored_when_it_is_there(
     with running(tmp_path / "server", port):
         collector.wait_ready().wait_calls(6)
         assert totals(collector) == (6, 6 * COST)
+        beside, itself = (
+            what_if(collector.url("SQL")),
+            what_if(f"http://127.0.0.1:{port}/spanledger"),
+        )
+        assert beside == itself
+        assert Decimal(beside["today_usd"]) == 6 * COST
         assert collector.metric("spanledger_store_up") == 1
         assert readiness(collector) == (200, {"ready": True})
     # Away again, and nobody sends: who balances load must not take it away, who watches must know.
