@@ -87,7 +87,7 @@ def test_a_ledger_that_no_collector_has_open_is_read_itself(data_dir: Path) -> N
 
 def test_what_cannot_be_compared_is_told_with_what_to_do(url: str) -> None:
     shown = ask("--url", url, *DAYS, *NANO).stdout
-    assert "2 of 3 calls compared" in shown
+    assert "2 of 3 calls" in shown
     assert "80.00 % less" in shown
     assert "Left out, without a price after the switch: 1 calls (unknown model 1)" in shown
     assert "add --to-provider openai" in shown

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 import polars as pl
 import pyarrow as pa
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -36,7 +37,12 @@ from spanledger.store.migrations import query as text_of
 # A piece that is refused for its size is halved this often: then single calls are too large.
 _PARTS_MAX: Final = 2**20
 _SUMS: Final = [name for name, dtype in BY_DAY.items() if dtype.is_numeric()]
+_TOTAL: Final = {"day": "total", "provider": "", "model": ""}
 _CENT: Final = Decimal("0.01")
+# Of large sums nobody reads millionths, and a line of them fits no terminal.
+_PLACES: Final = 6
+_PLACES_FEW: Final = 2
+_MUCH_USD: Final = 100
 # Under this name the tier that nobody asks for is sold everywhere.
 _STANDARD: Final = "standard"
 
@@ -179,11 +185,11 @@ def _notes(found: Compared, switch: Switch, book: PriceBook) -> Iterator[str]:
             f"{sums['standins']:,} calls have no price of their own for their tier after the "
             "switch: the standard price stands in"
         )
-    regions = {
-        record.context.get("region", "")
-        for model in book.models()
-        for record in (*model.entry.records(), *model.own)
-    }
+    contexts: list[Mapping[str, str]] = []
+    for each in book.models():
+        contexts += [record.context for record in (*each.entry.records(), *each.own)]
+        contexts += [contract.context for contract in each.contracts]
+    regions = {context.get("region", "") for context in contexts}
     if switch.region and switch.region.strip().lower() not in regions:
         yield f"No listed price depends on the region {switch.region}: it costs the standard one"
 
@@ -195,7 +201,8 @@ def _total(found: Compared) -> dict[str, Any]:
 def _saved_percent(sums: Mapping[str, Any]) -> Decimal | None:
     if not sums["today_usd"]:
         return None
-    return Decimal(-100 * sums["difference_usd"] / sums["today_usd"]).quantize(_CENT)
+    saved_usd = sums["today_usd"] - sums["switched_usd"]
+    return Decimal(100 * saved_usd / sums["today_usd"]).quantize(_CENT)
 
 
 def show(answer: Answer, form: Literal["table", "json"]) -> None:
@@ -204,15 +211,20 @@ def show(answer: Answer, form: Literal["table", "json"]) -> None:
         typer.echo(json.dumps(_as_json(answer), indent=2, ensure_ascii=False, default=_plain))
         return
     sums = _total(answer.found)
-    title = f"{_target(answer.switch)}: {sums['compared']:,} of {sums['calls']:,} calls compared"
-    table = Table("day", "provider", "model", title=title, title_justify="left")
-    for heading in ("calls", "booked USD", "today USD", "switched USD", "difference USD"):
-        table.add_column(heading, justify="right")
-    days = answer.found.by_day.to_dicts()
-    for line in [*days, {"day": "total", "provider": "", "model": "", **sums}]:
+    title = f"{_target(answer.switch)}: {sums['compared']:,} of {sums['calls']:,} calls, USD"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("day", no_wrap=True)
+    # Names may wrap where a terminal is narrow, figures may not be cut.
+    table.add_column("calls of", overflow="fold")
+    for heading in ("calls", "booked", "today", "switched", "difference"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    largest_usd = max(sums["booked_usd"], sums["today_usd"], sums["switched_usd"])
+    places = _PLACES_FEW if largest_usd >= _MUCH_USD else _PLACES
+    for row in [*answer.found.by_day.to_dicts(), {**_TOTAL, **sums}]:
         kinds = ("booked_usd", "today_usd", "switched_usd", "difference_usd")
-        names = (str(line["day"]), line["provider"], line["model"])
-        table.add_row(*names, f"{line['compared']:,}", *(f"{line[kind]:,.6f}" for kind in kinds))
+        money = (f"{row[kind]:,.{places}f}" for kind in kinds)
+        name = f"{row['provider']} {row['model']}".strip()
+        table.add_row(str(row["day"]), name, f"{row['compared']:,}", *money)
     Console().print(table)
     for said in (*_told(answer.found, sums), *answer.notes):
         typer.echo(said)
@@ -220,6 +232,8 @@ def show(answer: Answer, form: Literal["table", "json"]) -> None:
 
 
 def _told(found: Compared, sums: Mapping[str, Any]) -> Iterator[str]:
+    if not sums["calls"]:
+        yield "There are no such calls in that time"
     saved = _saved_percent(sums)
     if saved is not None:
         word = "less" if saved >= 0 else "more"
