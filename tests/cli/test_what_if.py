@@ -25,6 +25,8 @@ from spanledger.store.client import Store
 
 DAYS = ("--from", "2026-11-01", "--to", "2026-11-03")
 NANO = ("--to-model", "gpt-5-nano")
+BEDROCK = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
+LATER = NOON + timedelta(days=3)
 MILLION: dict[str, Any] = {"input_tokens": 1_000_000, "output_tokens": 0}
 
 
@@ -40,7 +42,7 @@ def told(*options: str) -> Any:
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three calls of a million tokens each."""
+    """Three calls of a million tokens each, and one after the days that are asked for."""
     made = tmp_path_factory.mktemp("data")
     mini = {"model": "gpt-5-mini", "request_model": "gpt-5-mini", **MILLION}
     store = Store.open_embedded(made / "clickhouse")
@@ -49,6 +51,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
             entry(1, **mini, cost_usd=Decimal(1)),
             entry(2, **mini, start_time=NOON + timedelta(days=1), tenant="acme"),
             entry(3, provider="anthropic", request_model="claude-haiku-4-5", **MILLION),
+            entry(4, provider="aws.bedrock", request_model=BEDROCK, start_time=LATER, **MILLION),
         )
     )
     store.close()
@@ -105,7 +108,14 @@ def test_another_tier_of_the_same_model_is_half(url: str) -> None:
 def test_a_region_that_no_price_depends_on_is_told(url: str) -> None:
     found = told("--url", url, "--region", "mars")
     assert Decimal(found["total"]["difference_usd"]) == 0
-    assert "region mars" in found["notes"][-1]
+    assert "3 calls have the very same prices" in found["notes"][-1]
+
+
+def test_a_model_that_only_one_seller_has_stays_with_it_and_that_is_told(url: str) -> None:
+    switch = ("--model", BEDROCK, "--to-provider", "anthropic")
+    found = told("--url", url, "--to", "2026-11-05", *switch)
+    assert Decimal(found["total"]["difference_usd"]) == 0
+    assert "1 calls have the very same prices" in found["notes"][-1]
 
 
 def test_a_piece_that_is_too_much_for_an_answer_comes_in_halves(data_dir: Path) -> None:

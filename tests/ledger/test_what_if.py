@@ -178,6 +178,20 @@ def test_a_tier_that_the_target_does_not_sell_is_a_standin() -> None:
     assert (sums["compared"], sums["standins"], sums["usage_estimated"]) == (1, 1, 0)
 
 
+@pytest.mark.parametrize(
+    ("switch", "unmoved"),
+    [
+        (Switch(region="mars"), 1),
+        (Switch(service_tier="default"), 1),
+        (Switch(service_tier="batch"), 0),
+        (Switch(model="gpt-5-nano"), 0),
+    ],
+)
+def test_a_call_that_the_switch_does_not_move_is_counted(switch: Switch, unmoved: int) -> None:
+    made = call("openai", "gpt-5-mini", input_tokens=10)
+    assert total(compared(switch, made))["unmoved"] == unmoved
+
+
 def test_of_no_calls_nothing_is_found() -> None:
     found = Compared.nothing() + compared(Switch(model="gpt-5-nano"))
     assert found.by_day.is_empty()

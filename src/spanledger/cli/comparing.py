@@ -180,18 +180,16 @@ def _notes(found: Compared, switch: Switch, book: PriceBook) -> Iterator[str]:
             f"Calls stay with their provider, and not every one sells {switch.model}: "
             f"to see them at {meant.provider}, add --to-provider {meant.provider}"
         )
+    if sums["unmoved"]:
+        yield (
+            f"{sums['unmoved']:,} calls have the very same prices after the switch: the book has "
+            "no other for their model there"
+        )
     if sums["standins"]:
         yield (
             f"{sums['standins']:,} calls have no price of their own for their tier after the "
             "switch: the standard price stands in"
         )
-    contexts: list[Mapping[str, str]] = []
-    for each in book.models():
-        contexts += [record.context for record in (*each.entry.records(), *each.own)]
-        contexts += [contract.context for contract in each.contracts]
-    regions = {context.get("region", "") for context in contexts}
-    if switch.region and switch.region.strip().lower() not in regions:
-        yield f"No listed price depends on the region {switch.region}: it costs the standard one"
 
 
 def _total(found: Compared) -> dict[str, Any]:

@@ -27,6 +27,7 @@ BY_DAY: Final = pl.Schema(
         "booked_unpriced": pl.Int64(),  # add nothing to booked_usd, but have a price by now
         "usage_estimated": pl.Int64(),
         "bounded": pl.Int64(),  # the cost of either side lies between bounds
+        "unmoved": pl.Int64(),  # the very same prices hold for them: the switch changes nothing
         "standins": pl.Int64(),  # no price for the tier asked for: the standard one stands in
         "booked_usd": MONEY,
         "today_usd": MONEY,  # where they are now, at the prices of today's book
@@ -111,9 +112,16 @@ def what_if(facts: pl.DataFrame, switch: Switch, price: Price) -> Compared:
             "switched": then.get_column("cost_usd"),
             "switched_class": then.get_column("cost_class"),
             "switched_reason": then.get_column("unpriced_reason"),
+            "is_unmoved": _prices(now) == _prices(then),
         }
     )
     return Compared(_by_day(rows), _left_out(rows))
+
+
+def _prices(entries: pl.DataFrame) -> pl.Series:
+    """Which prices were applied to each call, as one text: lists have no quick comparison."""
+    ids = pl.element().struct.field("price_id")
+    return entries.select(pl.col("lines").list.eval(ids).list.join(" ")).to_series()
 
 
 def _by_day(rows: pl.DataFrame) -> pl.DataFrame:
@@ -128,6 +136,7 @@ def _by_day(rows: pl.DataFrame) -> pl.DataFrame:
         booked_unpriced=(both & pl.col("booked").is_null()).sum(),
         usage_estimated=(both & estimated).sum(),
         bounded=(both & bounded).sum(),
+        unmoved=(both & pl.col("is_unmoved")).sum(),
         standins=(both & standin).sum(),
         booked_usd=pl.col("booked").filter(both).sum(),
         today_usd=pl.col("today").filter(both).sum(),
