@@ -2,7 +2,7 @@
 
 Promises: ``overview.json`` beside this file is what this code prints; a test compares them. Money
 of today, of the month and of budgets is what the ledger says; hourly movements are counted by
-Prometheus; tables are SQL on the view ``calls``. Never shows a cost where there is no price.
+Prometheus; tables are SQL on the views. Never shows a cost where there is no price.
 
     python -m dashboards.overview > dashboards/overview.json
 """
@@ -13,6 +13,7 @@ from dashboards.parts import (
     CHOSEN,
     CHOSEN_CALLS_SQL,
     CHOSEN_HOURS_SQL,
+    CHOSEN_SQL,
     CLICKHOUSE,
     COUNT,
     GRID_WIDTH,
@@ -186,14 +187,27 @@ def spenders_row() -> list[Builder[dashboard.Panel]]:
             f"GROUP BY {column}\nORDER BY Cost DESC NULLS LAST, Calls DESC\nLIMIT 20"
         )
 
+    # The days that lie in the chosen time whole by their sums, what is around them by its calls.
+    first_day = "toDate($__fromTime + INTERVAL 86399 SECOND, 'UTC')"
+    end_day = "toDate($__toTime, 'UTC')"
     users = (
-        "SELECT if(user_id = '', '(not set)', user_id) AS User,\n"
+        "SELECT if(user_id = '', '(not set)', user_id) AS User,\n"  # noqa: S608 - constants
         "       sum(cost_usd) AS Cost,\n"
-        "       count() AS Calls,\n"
-        "       countIf(cost_class = 'unpriced') AS Unpriced,\n"
+        "       sum(calls) AS Calls,\n"
+        "       sum(unpriced_calls) AS Unpriced,\n"
         "       sum(input_tokens) AS `Tokens in`,\n"
         "       sum(output_tokens) AS `Tokens out`\n"
-        f"FROM calls\nWHERE {CHOSEN_CALLS_SQL}\n"
+        "FROM (\n"
+        "  SELECT user_id, calls, unpriced_calls, input_tokens, output_tokens, cost_usd\n"
+        "  FROM users_daily\n"
+        f"  WHERE day >= {first_day} AND day < {end_day}{CHOSEN_SQL}\n"
+        "  UNION ALL\n"
+        "  SELECT user_id, 1, toInt64(cost_class = 'unpriced'), input_tokens, output_tokens,"
+        " cost_usd\n"
+        "  FROM calls\n"
+        f"  WHERE {CHOSEN_CALLS_SQL}\n"
+        f"    AND (toDate(start_time) < {first_day} OR toDate(start_time) >= {end_day})\n"
+        ")\n"
         "GROUP BY user_id\nORDER BY Cost DESC NULLS LAST, Calls DESC\nLIMIT 20"
     )
     about = (

@@ -27,14 +27,14 @@ CLICKHOUSE: Final = dashboard.DataSourceRef(
 # the plugin turns the whole condition into 1=1. `singlequote` also escapes quotes: model names
 # come from spans, and so from whoever may send them.
 CHOSEN: Final = '{service=~"$service", model=~"$model"}'
-_CHOSEN_SQL: Final = (
+CHOSEN_SQL: Final = (
     " AND $__conditionalAll(service IN (${service:singlequote}), $service)"
     " AND $__conditionalAll(model IN (${model:singlequote}), $model)"
 )
-CHOSEN_CALLS_SQL: Final = "$__timeFilter(start_time)" + _CHOSEN_SQL
+CHOSEN_CALLS_SQL: Final = "$__timeFilter(start_time)" + CHOSEN_SQL
 # The hours that the chosen time touches, whole: their sums are kept, so a month costs little more
 # than a day.
-CHOSEN_HOURS_SQL: Final = "hour >= toStartOfHour($__fromTime) AND hour <= $__toTime" + _CHOSEN_SQL
+CHOSEN_HOURS_SQL: Final = "hour >= toStartOfHour($__fromTime) AND hour <= $__toTime" + CHOSEN_SQL
 
 USD: Final = "currencyUSD"
 COUNT: Final = "short"

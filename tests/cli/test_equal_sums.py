@@ -195,6 +195,7 @@ def _agree(ledger: Ledger, since: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -
         "entries": ledger.sums_by_model("entries FINAL", "sum(calls)", f"start_time >= {day}"),
         "hours": ledger.sums_by_model("costs_hourly", "sum(calls)", f"hour >= {day}"),
         "days": ledger.sums_by_model("costs_daily", "sum(calls)", f"day >= {day}"),
+        "users": ledger.sums_by_model("users_daily", "sum(calls)", f"day >= {day}"),
         **{view: ledger.exported(view, since) for view in ("calls", "costs_hourly", "costs_daily")},
     }
     first = ways["calls"]

@@ -25,6 +25,7 @@ from spanledger.store.errors import BadRows
 SEALED = datetime(2026, 10, 1, tzinfo=UTC)
 MIDDLE = SEALED + timedelta(days=9)
 NOW = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
+USERS = "rollup_users_daily"
 VIEWS = ("calls", "costs_hourly", "costs_daily")
 
 
@@ -119,7 +120,11 @@ class Bench:
                 f"SELECT {when}, sum(calls), sum(cost_usd), sum(input_tokens) FROM {view}"  # noqa: S608
                 " GROUP BY ALL ORDER BY ALL"
             )
-            for view, when in (("costs_hourly", "hour"), ("costs_daily", "day"))
+            for view, when in (
+                ("costs_hourly", "hour"),
+                ("costs_daily", "day"),
+                ("users_daily", "day"),
+            )
         }
         return {
             "calls": self.ask(
@@ -184,7 +189,7 @@ def cut(file: Path) -> None:
 
 def test_what_was_damaged_in_every_part_is_made_again(bench: Bench, whole: dict[str, Any]) -> None:
     # One table after the other, and other damages, are the long proof's.
-    for part in bench.parts("restated", "upkeep", "schema_migrations", "rollup_daily"):
+    for part in bench.parts("restated", "upkeep", "schema_migrations", "rollup_daily", USERS):
         flip(part)
     assert bench.restarted().figures() == whole
     # The upkeep goes on from there, and finds nothing to change.

@@ -11,8 +11,8 @@ from engine import entries, entry
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from spanledger.collector.pruner import Pruner, prune
-from spanledger.collector.roller import HOURS_MAX, Roller
-from spanledger.store.client import Store
+from spanledger.collector.roller import DAYS_MAX, HOURS_MAX, Roller
+from spanledger.store.client import USERS_ROLLED_UNTIL, Store
 from spanledger.store.errors import BadRows
 
 START = datetime(2026, 10, 30, 22, 30, tzinfo=UTC)
@@ -58,6 +58,7 @@ def sums(store: Store, since: datetime = START) -> set[str]:
         ("entries FINAL", "sum(calls)", "start_time"),
         ("costs_hourly", "sum(calls)", "hour"),
         ("costs_daily", "sum(calls)", "day"),
+        ("users_daily", "sum(calls)", "day"),
     ):
         sql = f"SELECT {calls}, sum(cost_usd) FROM {view} WHERE {when} >= {day}"  # noqa: S608
         found.add(str(ask(store, sql)))
@@ -103,6 +104,37 @@ def test_what_an_hour_no_longer_has_is_gone_from_its_sums(store: Store) -> None:
     roll(Roller(store, clock_ns=clock))
     assert ask(store, "SELECT count() FROM costs_hourly") == [(0,)]
     assert ask(store, "SELECT count() FROM costs_daily") == [(0,)]
+    assert ask(store, "SELECT count() FROM users_daily") == [(0,)]
+
+
+def test_a_ledger_from_before_there_were_sums_of_users_gets_them_step_by_step(store: Store) -> None:
+    days = [call(day, START - day * 24 * HOUR, user_id="ada") for day in range(2 * DAYS_MAX)]
+    store.insert(entries(*days))
+    clock = Clock(START + 2 * HOUR)
+    roller = Roller(store, clock_ns=clock)
+    roll(roller)
+    store.keep_moment(USERS_ROLLED_UNTIL, 0)
+    store.execute("forget_moments")
+    store._upkeep.run(lambda client: client.command("TRUNCATE TABLE rollup_users_daily"))
+    everything = [(2 * DAYS_MAX, Decimal("0.25") * 2 * DAYS_MAX)]
+    for more, first_not_done in ((True, START - 3 * 24 * HOUR), (False, START + 24 * HOUR)):
+        assert ask(store, "SELECT sum(calls), sum(cost_usd) FROM users_daily") == everything
+        assert roller.run() is more
+        until_ns = store.moment_ns(USERS_ROLLED_UNTIL)  # also another owner goes on from there
+        assert until_ns == ns(first_not_done.replace(hour=0, minute=0))
+    assert ask(store, "SELECT sum(calls), sum(cost_usd) FROM users") == everything
+    rolled = ask(store, "SELECT count(), uniq(day) FROM rollup_users_daily")
+    assert rolled == [(2 * DAYS_MAX, 2 * DAYS_MAX)]
+
+
+def test_sums_of_users_go_with_their_calls(store: Store) -> None:
+    month_ago = START - timedelta(days=40)
+    store.insert(entries(call(1, month_ago, user_id="ada"), call(2, START, user_id="bob")))
+    roll(Roller(store, clock_ns=Clock(START + 26 * HOUR)))
+    assert ask(store, "SELECT user_id FROM rollup_users_daily ORDER BY ALL") == [("ada",), ("bob",)]
+    prune(store, ns(START))
+    assert ask(store, "SELECT user_id FROM rollup_users_daily") == [("bob",)]
+    assert ask(store, "SELECT user_id, calls FROM users") == [("bob", 1)]
 
 
 def test_a_pass_is_bounded(store: Store) -> None:
@@ -204,7 +236,14 @@ def test_all_ways_of_asking_agree_whatever_comes_whenever(
     batches = st.lists(st.tuples(st.integers(1, 30), moments), min_size=1, max_size=8)
     for batch in data.draw(st.lists(batches, min_size=1, max_size=4)):
         rows = [
-            call(number, at, tenant=tenant, customer=str(number % 3), cost_usd=Decimal(number) / 7)
+            call(
+                number,
+                at,
+                tenant=tenant,
+                customer=str(number % 3),
+                user_id=str(number % 4),
+                cost_usd=Decimal(number) / 7,
+            )
             if number % 5
             else call(number, at, tenant=tenant, cost_usd=None, cost_class="unpriced")
             for number, at in batch

@@ -82,7 +82,7 @@ def _answers(sql: dict[str, str]) -> dict[str, list[dict[str, str]]]:
         [sys.executable, SQL_RUNNER],
         input=json.dumps(sql),
         # As pytest's pythonpath, for the helpers beside the tests.
-        env={**os.environ, "PYTHONPATH": str(SQL_RUNNER.parents[1])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(SQL_RUNNER.parents[1]), *sys.path])},
         capture_output=True,
         text=True,
         timeout=120,

@@ -326,6 +326,37 @@ ENGINE = ReplicatedReplacingMergeTree('/clickhouse/spanledger/prices', '{shard}-
 ORDER BY (price_id, provider, model, unit, learned_at, book, in_force)
 ;
 
+-- The sums of users by day: over all users of a month the calls take seconds, these do not.
+
+-- The calls of a day (UTC), summed by user, customer, service and model. By day, because a user has
+-- few calls an hour: by hour this would be hardly smaller than the calls. Recomputed whole and
+-- replaced by version, as the other rollups are. It knows people, so it goes when the calls go and
+-- not with the sums; therefore it can always be made again from the calls.
+CREATE TABLE IF NOT EXISTS spanledger.rollup_users_daily_local ON CLUSTER 'main'
+(
+    day Date,
+    tenant LowCardinality(String),
+    user_id String CODEC(ZSTD(1)),
+    customer LowCardinality(String),
+    service LowCardinality(String),
+    model LowCardinality(String),
+    calls Int64,
+    failed_calls Int64,
+    unpriced_calls Int64,
+    input_tokens Int64,
+    output_tokens Int64,
+    cache_read_tokens Int64,
+    cost_usd Nullable(Decimal(38, 18)) CODEC(ZSTD(1)),
+    first_call DateTime64(9, 'UTC') CODEC(ZSTD(1)),
+    last_call DateTime64(9, 'UTC') CODEC(ZSTD(1)),
+    version UInt64 CODEC(Delta(8), ZSTD(1))
+)
+ENGINE = ReplicatedReplacingMergeTree(version)
+PARTITION BY toYYYYMM(day)
+PRIMARY KEY (day, tenant, user_id)
+ORDER BY (day, tenant, user_id, customer, service, model)
+;
+
 -- The whole ledger, on a cluster: by trace, so that a retry meets its twin wherever it arrives.
 
 CREATE OR REPLACE TABLE spanledger.entries ON CLUSTER 'main' AS spanledger.entries_local
@@ -348,6 +379,12 @@ ENGINE = Distributed('main', spanledger, rollup_daily_local, sipHash64(day))
 
 CREATE OR REPLACE TABLE spanledger.rollup_hourly ON CLUSTER 'main' AS spanledger.rollup_hourly_local
 ENGINE = Distributed('main', spanledger, rollup_hourly_local, sipHash64(hour))
+;
+
+-- The sums of users, on a cluster: a bucket and the one that replaces it meet on one shard.
+
+CREATE OR REPLACE TABLE spanledger.rollup_users_daily ON CLUSTER 'main' AS spanledger.rollup_users_daily_local
+ENGINE = Distributed('main', spanledger, rollup_users_daily_local, sipHash64(user_id))
 ;
 
 -- calls: one row per model call with its current cost. The public SQL API; docs/sql.md describes
@@ -716,26 +753,33 @@ GROUP BY hour, tenant, service, environment, provider, model, operation,
     status, cost_class, unpriced_reason
 ;
 
--- users: one row per user with all that was spent on their behalf. Made from the calls, so it goes back as
--- far as they are kept.
-CREATE OR REPLACE VIEW spanledger.users ON CLUSTER 'main' AS
+-- users_daily: what was spent on behalf of each user on each day (UTC), by customer, service and
+-- model. A sum over it equals the same sum over calls, to the last digit; it goes back as far as they
+-- are kept. user_id is '' where the app did not say.
+--
+-- Days that are over come from the rollup, today is summed from calls at this moment.
+CREATE OR REPLACE VIEW spanledger.users_daily ON CLUSTER 'main' AS
 SELECT
-    c.tenant,
-    c.user_id,
-    any(c.customer) AS customer,
-    groupUniqArray(10)(c.model) AS models,
-    count() AS calls,
-    countIf(c.status = 'error') AS failed_calls,
-    countIf(c.cost_class = 'unpriced') AS unpriced_calls,
+    day, tenant, user_id, customer, service, model, calls, failed_calls, unpriced_calls,
+    input_tokens, output_tokens, cache_read_tokens, cost_usd, first_call, last_call
+FROM spanledger.rollup_users_daily FINAL
+WHERE day < toDate((SELECT max(moment) FROM spanledger.upkeep WHERE name = 'users_rolled_until')) AND calls > 0
+UNION ALL
+SELECT
+    toDate(c.start_time) AS day,
+    tenant, user_id, customer, service, model,
+    toInt64(count()) AS calls,
+    toInt64(countIf(c.status = 'error')) AS failed_calls,
+    toInt64(countIf(c.cost_class = 'unpriced')) AS unpriced_calls,
     sum(c.input_tokens) AS input_tokens,
-    sum(c.cache_read_tokens) AS cache_read_tokens,
     sum(c.output_tokens) AS output_tokens,
+    sum(c.cache_read_tokens) AS cache_read_tokens,
     sum(c.cost_usd) AS cost_usd,
     min(c.start_time) AS first_call,
     max(c.start_time) AS last_call
 FROM spanledger.calls AS c
-WHERE c.user_id != ''
-GROUP BY c.tenant, c.user_id
+WHERE c.start_time >= toStartOfDay((SELECT max(moment) FROM spanledger.upkeep WHERE name = 'users_rolled_until'))
+GROUP BY day, tenant, user_id, customer, service, model
 ;
 
 -- costs_daily: what was spent on each day (UTC), by every dimension of low cardinality. A sum over it
@@ -774,6 +818,28 @@ WHERE h.hour >= toStartOfDay((SELECT max(moment) FROM spanledger.upkeep WHERE na
 GROUP BY day, tenant, service, environment, provider, model, operation,
     customer, team, project, feature, agent, workflow, api_key_alias, service_tier, region,
     status, cost_class, unpriced_reason
+;
+
+-- users: one row per user with all that was spent on their behalf. It goes back as far as calls are
+-- kept.
+CREATE OR REPLACE VIEW spanledger.users ON CLUSTER 'main' AS
+SELECT
+    d.tenant,
+    d.user_id,
+    any(d.customer) AS customer,
+    groupUniqArray(10)(d.model) AS models,
+    sum(d.calls) AS calls,
+    sum(d.failed_calls) AS failed_calls,
+    sum(d.unpriced_calls) AS unpriced_calls,
+    sum(d.input_tokens) AS input_tokens,
+    sum(d.cache_read_tokens) AS cache_read_tokens,
+    sum(d.output_tokens) AS output_tokens,
+    sum(d.cost_usd) AS cost_usd,
+    min(d.first_call) AS first_call,
+    max(d.last_call) AS last_call
+FROM spanledger.users_daily AS d
+WHERE d.user_id != ''
+GROUP BY d.tenant, d.user_id
 ;
 
 -- customers: one row per customer with all that was spent for it, from the first call to now.

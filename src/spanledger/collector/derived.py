@@ -1,10 +1,10 @@
 """What is made of the entries, made again where its files were damaged.
 
-Promises: sums by hour and day and the present form of restated calls are right before anybody is
-shown them. What can be summed from calls is; until that is done, the views sum it live. What is
-sealed cannot, because its calls may be gone: lost hours are put back from their days, lost days
-from their hours, and what is lost in both is told as an error. Where calls are lost for good, their
-sums are kept, by sealing them. Never makes a sum smaller in silence.
+Promises: sums by hour and day, those of users and the present form of restated calls are right
+before anybody is shown them. What can be summed from calls is; until that is done, the views sum it
+live. What is sealed cannot, because its calls may be gone: lost hours are put back from their days,
+lost days from their hours, and what is lost in both is told as an error. Where calls are lost for
+good, their sums are kept, by sealing them. Never makes a sum by hour or day smaller in silence.
 """
 
 import logging
@@ -17,7 +17,7 @@ import pyarrow as pa
 from spanledger.collector import present
 from spanledger.collector.roller import ROLLED_STORED_AT
 from spanledger.collector.settler import SETTLED_STORED_AT
-from spanledger.store.client import ROLLED_UNTIL
+from spanledger.store.client import ROLLED_UNTIL, USERS_ROLLED_UNTIL
 from spanledger.store.damage import ENTRIES, Part
 
 _log: Final = logging.getLogger(__name__)
@@ -25,14 +25,18 @@ _log: Final = logging.getLogger(__name__)
 _RESTATED: Final = "restated"
 _BY_HOUR: Final = "rollup_hourly"
 _BY_DAY: Final = "rollup_daily"
+_BY_USER: Final = "rollup_users_daily"
 # Mended when the ledger was opened: what they held is made anew, or kept elsewhere too.
-_MENDED: Final = frozenset({ENTRIES, _RESTATED, _BY_HOUR, _BY_DAY, "upkeep", "schema_migrations"})
+_MENDED: Final = frozenset(
+    {ENTRIES, _RESTATED, _BY_HOUR, _BY_DAY, _BY_USER, "upkeep", "schema_migrations"}
+)
 # What the book in use says is kept again when the upkeep begins; what earlier ones said is gone.
 _PRICES: Final = "prices"
 # What was written before a machine went down for long was on its disk: the system writes back
 # within a minute. Two hours are generous, and little to do again.
 _RECENT_NS: Final = 2 * 3_600 * 10**9
 _HOUR_NS: Final = 3_600 * 10**9
+_DAY_NS: Final = 24 * _HOUR_NS
 
 
 class Store(Protocol):
@@ -98,6 +102,8 @@ def rebuild(
     if all_sums or recent:
         _sum_up_again(store, all_of_it=all_sums)
         _mend_sealed(store, months[_BY_HOUR], months[_BY_DAY])
+    if everything or any(part.table == _BY_USER for part in damaged):
+        _sum_users_again(store, from_ns=0)
     if lost := [part for part in damaged if part.table == _PRICES]:
         _log.error(
             "ledger: %d parts of the prices that were known were damaged: today's are recorded"
@@ -125,6 +131,13 @@ def _sum_up_again(store: Store, *, all_of_it: bool) -> None:
         until_ns = min(until_ns, touched[0].as_py() * 10**9)
     store.keep_moment(ROLLED_UNTIL, max(until_ns, store.sealed_before_ns))
     store.keep_moment(ROLLED_STORED_AT, stored_ns)
+    _sum_users_again(store, from_ns=until_ns)
+
+
+def _sum_users_again(store: Store, from_ns: int) -> None:
+    """As ``_sum_up_again``, for users: their sums go when their calls go, so no seal matters."""
+    users_ns = store.moment_ns(USERS_ROLLED_UNTIL) or 0
+    store.keep_moment(USERS_ROLLED_UNTIL, min(users_ns, from_ns - from_ns % _DAY_NS))
     store.execute("forget_moments")
 
 

@@ -1,4 +1,4 @@
-"""Retention: single calls go after their time, their sums stay.
+"""Retention: single calls go after their time, with them who made them; their sums stay.
 
 Promises: what is removed was settled and is in the sums by hour and day, which are sealed before
 anything is removed: from then on they never change, and what arrives for that time is refused as
@@ -46,6 +46,8 @@ def prune(store: Store, before_ns: int) -> int:
     entries = store.query("older_than", {"before_ns": before_ns}).column("entries")[0].as_py()
     if entries:
         store.seal(before_ns)
+        # Before the calls: as long as any is left, a removal that was cut short is done again.
+        store.execute("prune_users", {"before_ns": before_ns})
         store.execute("prune_entries", {"before_ns": before_ns})
         store.execute("prune_restated", {"before_ns": before_ns})
     return int(entries)

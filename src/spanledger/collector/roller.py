@@ -5,6 +5,10 @@ retry nor a correction can count twice; an hour is rolled when it is over, and a
 comes into it later. What is before the seal is never touched again: its calls may be gone. Views
 read rolled hours from the rollup and all others live, so they are right at every moment and
 complete within one pass. Bounded work a pass; it goes on where it stopped, also after a restart.
+
+The sums of users are by day and made of the calls, and so follow the calls, not the seal: a day
+that is over is recomputed when one of its hours is. Days from before there were such sums, or of
+which they were lost, are made as far as there are calls.
 """
 
 import time
@@ -14,10 +18,12 @@ from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
-from spanledger.store.client import ROLLED_UNTIL
+from spanledger.store.client import ROLLED_UNTIL, USERS_ROLLED_UNTIL
 
 # Hours recomputed in one statement.
 HOURS_MAX: Final = 24
+# Days of users recomputed in one statement: an old ledger gets them all at its first pass.
+DAYS_MAX: Final = 4
 ROLLED_STORED_AT: Final = "rolled_stored_at"
 _HOUR_S: Final = 3_600
 _DAY_S: Final = 86_400
@@ -48,6 +54,7 @@ class Roller:
         self._touched: dict[int, tuple[int, int]] = {}
         self._hours: list[int] = []  # to be recomputed, seconds since the epoch
         self._days: set[int] = set()
+        self._user_days: set[int] = set()
         self._until_s: int | None = None  # where the hours that are over end, once all are rolled
 
     def run(self) -> bool:
@@ -68,6 +75,14 @@ class Roller:
         until_s = self._until_s or 0
         if days := sorted(day for day in self._days if day + _DAY_S <= until_s):
             self._store.execute("roll_days", {"days": [_text(day)[:10] for day in days]})
+            self._user_days |= set(days)
+            self._days -= set(days)
+        if days := sorted(self._user_days)[:DAYS_MAX]:
+            self._store.execute("roll_users", {"days": [_text(day)[:10] for day in days]})
+            self._user_days -= set(days)
+            if self._user_days:
+                self._keep(USERS_ROLLED_UNTIL, min(self._user_days))
+                return True
         self._finish(until_s)
         return False
 
@@ -93,13 +108,24 @@ class Roller:
         self._hours = sorted(hour for hour in changed if sealed_s <= hour < until_s)
         if rolled_ns is not None and rolled_ns // _S // _DAY_S < until_s // _DAY_S:
             # A day that ended since, also where its last hours brought nothing new.
-            first = rolled_ns // _S // _DAY_S * _DAY_S
-            self._days |= set(range(max(first, sealed_s), until_s // _DAY_S * _DAY_S, _DAY_S))
+            # Where calls were lost, the seal is in the middle of a day.
+            first = max(rolled_ns // _S, sealed_s) // _DAY_S * _DAY_S
+            self._days |= set(range(first, until_s // _DAY_S * _DAY_S, _DAY_S))
+        self._user_days |= self._days_without_users(until_s)
         self._until_s = until_s
 
+    def _days_without_users(self, until_s: int) -> set[int]:
+        """Days that are over and whose users were not summed up yet, or are to be again."""
+        first_ns = self._store.moment_ns(USERS_ROLLED_UNTIL) or 0
+        end_ns = until_s // _DAY_S * _DAY_S * _S
+        if end_ns <= first_ns:
+            return set()
+        filled = self._store.query("filled_hours", {"first_ns": first_ns, "end_ns": end_ns})
+        return {hour - hour % _DAY_S for hour in filled.column("hour_s").to_pylist()}
+
     def _finish(self, until_s: int) -> None:
-        if (self._store.moment_ns(ROLLED_UNTIL) or 0) < until_s * _S:
-            self._store.keep_moment(ROLLED_UNTIL, until_s * _S)
+        self._keep(ROLLED_UNTIL, until_s)
+        self._keep(USERS_ROLLED_UNTIL, until_s // _DAY_S * _DAY_S)
         if self._touched:
             self._store.keep_moment(ROLLED_STORED_AT, self._newest_us * 1_000)
         since_us = max(self._newest_us - _MARGIN_US, 0)
@@ -114,6 +140,11 @@ class Roller:
             }
         self._days = set()
         self._until_s = None
+
+    def _keep(self, name: str, moment_s: int) -> None:
+        """Keep how far the sums have come; it never goes back."""
+        if (self._store.moment_ns(name) or 0) < moment_s * _S:
+            self._store.keep_moment(name, moment_s * _S)
 
 
 def _text(moment_s: int) -> str:

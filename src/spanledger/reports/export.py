@@ -42,6 +42,7 @@ VIEWS: Final[dict[str, str | None]] = {
     "services": None,
     "unpriced_models": None,
     "users": None,
+    "users_daily": "day",
     FOCUS: "start_time",
 }
 

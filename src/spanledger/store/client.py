@@ -97,6 +97,8 @@ DIMENSIONS: Final = (
 _SEALED: Final = "sealed_before"
 # Hours before this moment are read from their sums, all others are summed from calls.
 ROLLED_UNTIL: Final = "rolled_until"
+# The same of days of users.
+USERS_ROLLED_UNTIL: Final = "users_rolled_until"
 # Of high cardinality: only the calls know them.
 _NOT_ROLLED_UP: Final = frozenset({"user_id", "conversation_id"})
 

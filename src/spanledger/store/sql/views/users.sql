@@ -1,20 +1,20 @@
--- users: one row per user with all that was spent on their behalf. Made from the calls, so it goes back as
--- far as they are kept.
+-- users: one row per user with all that was spent on their behalf. It goes back as far as calls are
+-- kept.
 CREATE OR REPLACE VIEW spanledger.users{on_cluster} AS
 SELECT
-    c.tenant,
-    c.user_id,
-    any(c.customer) AS customer,
-    groupUniqArray(10)(c.model) AS models,
-    count() AS calls,
-    countIf(c.status = 'error') AS failed_calls,
-    countIf(c.cost_class = 'unpriced') AS unpriced_calls,
-    sum(c.input_tokens) AS input_tokens,
-    sum(c.cache_read_tokens) AS cache_read_tokens,
-    sum(c.output_tokens) AS output_tokens,
-    sum(c.cost_usd) AS cost_usd,
-    min(c.start_time) AS first_call,
-    max(c.start_time) AS last_call
-FROM spanledger.calls AS c
-WHERE c.user_id != ''
-GROUP BY c.tenant, c.user_id;
+    d.tenant,
+    d.user_id,
+    any(d.customer) AS customer,
+    groupUniqArray(10)(d.model) AS models,
+    sum(d.calls) AS calls,
+    sum(d.failed_calls) AS failed_calls,
+    sum(d.unpriced_calls) AS unpriced_calls,
+    sum(d.input_tokens) AS input_tokens,
+    sum(d.cache_read_tokens) AS cache_read_tokens,
+    sum(d.output_tokens) AS output_tokens,
+    sum(d.cost_usd) AS cost_usd,
+    min(d.first_call) AS first_call,
+    max(d.last_call) AS last_call
+FROM spanledger.users_daily AS d
+WHERE d.user_id != ''
+GROUP BY d.tenant, d.user_id;
