@@ -52,6 +52,9 @@ READING: Final[Settings] = {
     # Conditions on the key (twins share it) are looked at before the other 50 columns are read.
     "optimize_move_to_prewhere_if_final": 1,
     "distributed_product_mode": "local",  # on a cluster, what `calls` joins lies on the same shard
+    # Of calls and what was restated, the latter is kept in memory, never the calls: by its guess
+    # the engine chose calls for some stretches of time, which the SQL interface had to refuse.
+    "query_plan_join_swap_table": "false",
     "enable_join_runtime_filters": 0,  # a filter on the key of `calls` costs more than it saves
     "result_overflow_mode": "throw",  # never a part of an answer
 }
