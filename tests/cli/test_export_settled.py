@@ -83,7 +83,7 @@ def test_calls_sums_and_focus_agree_to_the_last_digit(export: Export) -> None:
     assert calls.height == sum(doubles.TRUE_CALLS[capture] for capture in CAPTURES)
     cost = total(calls, "cost_usd")
     assert cost > Decimal(0)
-    for view in ("costs_hourly", "costs_daily", "customers"):
+    for view in ("costs_hourly", "costs_daily", "users_daily", "customers"):
         assert total(export(view), "cost_usd") == cost
     charges = export("focus")
     assert total(charges, "BilledCost") == cost
