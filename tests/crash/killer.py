@@ -22,9 +22,10 @@ from typing import Any, Final, Self
 import clickhouse_connect
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from crash.faulted import Faults, order
-from spanledger.__main__ import ALLOCATORS
 from crash.oracle import JUDGED_SQL, Oracle, Verdict
 from ports import free_port
+
+from spanledger.__main__ import ALLOCATORS
 
 _HERE: Final = Path(__file__).parent
 _PATIENCE_S: Final = 60
@@ -36,7 +37,11 @@ class Zygote:
     """The process that has imported everything, and forks collectors; see ``faulted``."""
 
     def __init__(self) -> None:
-        environment = {**ALLOCATORS, **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        environment = {
+            **ALLOCATORS,
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        }
         self._process = subprocess.Popen(
             [sys.executable, str(_HERE / "faulted.py"), "--zygote"],
             stdin=subprocess.PIPE,
