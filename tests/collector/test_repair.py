@@ -255,7 +255,12 @@ def test_segments_of_an_older_version_are_replayed_and_a_gap_before_the_mark_end
 def test_after_a_repair_all_calls_are_settled_and_summed_up_anew(tmp_path: Path) -> None:
     store = EmptyStore()
     repair(OldJournal(), store, Meters(), tmp_path / "seen.json", batch_rows_max=50)  # type: ignore[arg-type]  # what it needs of one
-    assert store.moments == {"settled_stored_at": 0, "rolled_stored_at": 0, "sealed_before": 7}
+    assert store.moments == {
+        "settled_stored_at": 0,
+        "rolled_stored_at": 0,
+        "users_rolled_until": 0,
+        "sealed_before": 7,
+    }
 
 
 class Reluctant(EmptyStore):
