@@ -272,6 +272,35 @@ def prune(
 
 
 @app.command()
+def verify(  # noqa: PLR0913, PLR0917 - an option each
+    start: Annotated[
+        datetime | None,
+        typer.Option("--from", formats=moments.FORMATS, show_default="all", help="First moment."),
+    ] = None,
+    end: Annotated[
+        datetime | None,
+        typer.Option("--to", formats=moments.FORMATS, show_default="all", help="First after it."),
+    ] = None,
+    tenants: Annotated[list[str] | None, typer.Option("--tenant", help="May be repeated.")] = None,
+    models: Annotated[list[str] | None, typer.Option("--model", help="May be repeated.")] = None,
+    form: Annotated[Literal["table", "json"], typer.Option("--format")] = "table",
+    url: Annotated[str, typer.Option(help="The SQL listener.", show_default="sql.listen")] = "",
+    offline: Annotated[bool, typer.Option("--offline", help="While no collector runs.")] = False,
+    config_file: ConfigFile = None,
+    data_dir: DataDir = None,
+    overrides: Overrides = None,
+) -> None:
+    """Recompute every cost and every sum; the exit code is 1 if one is not the same."""
+    from spanledger.cli import verify as verifying  # noqa: PLC0415 - help must not load it
+
+    wanted = verifying.Request(
+        moments.utc(start), moments.utc(end), tuple(tenants or ()), tuple(models or ())
+    )
+    config = _load(config_file, data_dir, overrides)
+    raise typer.Exit(verifying.run(config, wanted, url, offline=offline, form=form))
+
+
+@app.command()
 def reprice(  # noqa: PLR0913, PLR0917 - an option each
     start: Annotated[
         datetime, typer.Option("--from", formats=moments.FORMATS, help="First moment, UTC.")

@@ -140,10 +140,10 @@ def _amounts(quantity: pl.Series, usd: pl.Series, per: pl.Series, *, is_short: b
     if is_short:
         return (quantity * usd) / per.cast(MONEY)
     # A fraction times a rate of many digits: the product would be rounded before the division.
-    return _wide_amounts(quantity.to_list(), usd.to_list(), per.to_list())
+    return wide_amounts(quantity.to_list(), usd.to_list(), per.to_list())
 
 
-def _wide_amounts(
+def wide_amounts(
     quantity: Sequence[Decimal], usd: Sequence[Decimal], per: Sequence[int]
 ) -> pl.Series:
     """The same with Python's decimals; no price of today needs it beside a fraction."""

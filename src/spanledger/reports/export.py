@@ -105,12 +105,13 @@ def pieces(
     """
     time = VIEWS[view]
     if time is None:
-        yield from _by_number(ask, Cut(since_ns, until_ns, rows_max))
+        yield from by_number(ask, Cut(since_ns, until_ns, rows_max))
     else:
-        yield from _by_time(ask, time, Cut(since_ns, until_ns, rows_max))
+        yield from by_time(ask, time, Cut(since_ns, until_ns, rows_max))
 
 
-def _by_time(ask: Ask, time: str, wanted: Cut) -> Iterator[Piece]:
+def by_time(ask: Ask, time: str, wanted: Cut) -> Iterator[Piece]:
+    """What lies between two moments by the column ``time``; see ``pieces``."""
     since_ns = wanted.since_ns
     width_ns = _FIRST_NS
     rows_max = wanted.rows
@@ -127,7 +128,7 @@ def _by_time(ask: Ask, time: str, wanted: Cut) -> Iterator[Piece]:
         if rows.num_rows or (answer.is_whole and is_first):
             yield Piece(rows, reached_ns)
         elif not answer.is_whole:
-            yield from _by_number(ask, Cut(reached_ns, reached_ns + 1, rows_max))
+            yield from by_number(ask, Cut(reached_ns, reached_ns + 1, rows_max))
             reached_ns += 1
         is_first = False
         # What was too much is likely to be so again.
@@ -143,8 +144,8 @@ def _next_width(answer: _Answer, covered_ns: int) -> int:
     return max(1, int(covered_ns * min(factor, _WIDER_MAX)))
 
 
-def _by_number(ask: Ask, wanted: Cut) -> Iterator[Piece]:
-    """For rows of one instant, and where there is no time."""
+def by_number(ask: Ask, wanted: Cut) -> Iterator[Piece]:
+    """For rows of one instant, and where there is no time; see ``pieces``."""
     cut = wanted
     while True:
         answer = _asked(ask, cut)

@@ -1,0 +1,215 @@
+"""Sums held against what they are sums of: hours, days, the view calls, settlements.
+
+Promises: every hour and day that is whole within the stretch is compared by every dimension that it
+is summed by, to the last digit; what changed after it was summed up last is counted and left out.
+The engine does the arithmetic and answers with what differs. Reads only.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any, Final
+
+import polars as pl
+import pyarrow as pa
+
+from spanledger.ledger.verification import FINDINGS, LEGS, text
+from spanledger.reports.export import TooMuch
+
+SUMS: Final = "sums"
+EXAMPLES_MAX: Final = 10  # of each check
+
+# Compared at a time: hours of so many entries, which an engine of bounded memory can hold, and at
+# most a month of hours or days.
+_ENTRIES_MAX: Final = 500_000
+_HOURS_MAX: Final = 31 * 24
+_DAYS_MAX: Final = 31
+_HOUR_S: Final = 3_600
+_DAY_S: Final = 86_400
+_S: Final = 10**9
+# The observations of one call are at most this far apart.
+_AROUND_NS: Final = 16 * 60 * _S
+
+# Asks a question with its parameters; raises TooMuch where the answer is too large.
+Ask = Callable[[str, Mapping[str, Any]], pa.Table]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What is verified: by when calls started, and whose; nothing named is all."""
+
+    since_ns: int
+    until_ns: int
+    tenants: Sequence[str] = ()
+    models: Sequence[str] = ()
+
+    @property
+    def whose(self) -> Mapping[str, Any]:
+        """The parameters of every question."""
+        return {"tenants": list(self.tenants), "models": list(self.models)}
+
+
+@dataclass(frozen=True, slots=True)
+class Upkeep:
+    """How far the upkeep of the ledger has come, and what may be under way."""
+
+    sealed_ns: int
+    rolled_ns: int  # hours before are summed up
+    rolled_us: int  # with what came in until then
+    settled_us: int  # charges that came in until then are settled
+    calm_us: int  # what came in later may be in one table and not yet in the next
+
+    @classmethod
+    def read(cls, ask: Ask, now_us: int, margin_us: int) -> "Upkeep":
+        """Ask for it.
+
+        Args:
+            ask: the ledger.
+            now_us: this moment.
+            margin_us: how long an insert may be under way; 0 where nobody writes.
+        """
+        kept = {row["name"]: row["moment_ns"] for row in ask(sql("upkeep"), {}).to_pylist()}
+        return cls(
+            sealed_ns=kept.get("sealed_before", 0),
+            rolled_ns=kept.get("rolled_until", 0),
+            rolled_us=kept.get("rolled_stored_at", 0) // 1_000 - margin_us,
+            settled_us=kept.get("settled_stored_at", 0) // 1_000 - margin_us,
+            calm_us=now_us - margin_us,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What one comparison found."""
+
+    check: str
+    looked_at: int
+    wrong: int
+    found: pl.DataFrame  # FINDINGS, some of those that are wrong
+    told: Mapping[str, int] = field(default_factory=dict)
+    done: float = 1  # how much of all
+
+
+def sql(name: str) -> str:
+    """The text of a question."""
+    folder = files("spanledger.reports").joinpath("sql", "verify")
+    return folder.joinpath(f"{name}.sql").read_text(encoding="utf-8")
+
+
+def compare(ask: Ask, stretch: Stretch, upkeep: Upkeep) -> Iterator[Compared]:
+    """Compare all sums of a stretch."""
+    first_s = -(-stretch.since_ns // (_HOUR_S * _S)) * _HOUR_S
+    end_s = stretch.until_ns // (_HOUR_S * _S) * _HOUR_S
+    changed: set[int] = set()  # days
+    for begin_s in range(first_s, end_s, _HOURS_MAX * _HOUR_S):
+        for hours in _hours(ask, begin_s, min(begin_s + _HOURS_MAX * _HOUR_S, end_s)):
+            is_rolled = (pl.col("hour_s") * _S < upkeep.rolled_ns) & (
+                pl.col("stored_us") <= upkeep.rolled_us
+            )
+            present = hours.filter(pl.col("hour_s") * _S >= upkeep.sealed_ns)
+            later = present.filter(~is_rolled)
+            changed |= set(later["hour_s"] // _DAY_S * _DAY_S)
+            done = (begin_s - first_s) / (end_s - first_s)
+            yield Compared(SUMS, 0, 0, FINDINGS.to_frame(), {"unsummed_hours": later.height}, done)
+            rolled = present.filter(is_rolled)["hour_s"].to_list()
+            yield from _by_hour(ask, stretch, "sums_by_hour", rolled)
+            calm = present.filter(pl.col("stored_us") <= upkeep.calm_us)["hour_s"].to_list()
+            yield from _by_hour(ask, stretch, "sums_of_calls", calm)
+            if calm:
+                yield _runs(ask, stretch, upkeep, calm[0], calm[-1] + _HOUR_S)
+    whole = range(
+        -(-first_s // _DAY_S) * _DAY_S,
+        min(end_s, upkeep.rolled_ns // _S) // _DAY_S * _DAY_S,
+        _DAY_S,
+    )
+    days = [day for day in whole if day not in changed]
+    for at in range(0, len(days), _DAYS_MAX):
+        part = days[at : at + _DAYS_MAX]
+        yield _compared(ask, stretch, "sums_by_day", {"days": [_text(day)[:10] for day in part]})
+
+
+def _hours(ask: Ask, since_s: int, until_s: int) -> Iterator[pl.DataFrame]:
+    """The hours that have anything, as many at a time as one question should read."""
+    hours = pl.DataFrame(ask(sql("hours"), {"since_ns": since_s * _S, "until_ns": until_s * _S}))
+    hours = hours.cast(pl.Int64).with_columns(
+        group=pl.col("entries").cum_sum() // _ENTRIES_MAX,
+    )
+    yield from hours.partition_by("group", maintain_order=True)
+
+
+def _by_hour(ask: Ask, stretch: Stretch, question: str, hours: Sequence[int]) -> Iterator[Compared]:
+    """Ask about some hours, about fewer where they are too many."""
+    if not hours:
+        return
+    where = {
+        "hours": [_text(hour) for hour in hours],
+        "since_ns": hours[0] * _S,
+        "until_ns": (hours[-1] + _HOUR_S) * _S,
+    }
+    try:
+        yield _compared(ask, stretch, question, where)
+    except TooMuch:
+        if len(hours) == 1:
+            raise
+        half = len(hours) // 2
+        yield from _by_hour(ask, stretch, question, hours[:half])
+        yield from _by_hour(ask, stretch, question, hours[half:])
+
+
+_WHAT: Final = {
+    "sums_by_hour": "the sums by hour have other {} than the ledger",
+    "sums_of_calls": "the view calls has other {} than the ledger",
+    "sums_by_day": "the sums by day have other {} than the hours",
+}
+
+
+def _compared(ask: Ask, stretch: Stretch, question: str, where: Mapping[str, Any]) -> Compared:
+    answer = ask(sql(question), {**where, **stretch.whose, "rows": EXAMPLES_MAX})
+    rows = pl.DataFrame(answer)
+    start = pl.from_epoch("bucket_s")
+    found = rows.select(
+        check=pl.lit(SUMS),
+        day=start.dt.date(),
+        tenant="tenant",
+        trace_id=pl.lit(""),
+        span_id=pl.lit(""),
+        entry=pl.format("{} {}/{}", start.dt.strftime("%Y-%m-%d %H:%M"), "provider", "model"),
+        booked=pl.format("{} calls, {} USD", "sums_calls", text(pl.col("sums_usd"))),
+        comes_out=pl.format("{} calls, {} USD", "ledger_calls", text(pl.col("ledger_usd"))),
+        why=pl.format(_WHAT[question], "differs"),
+    ).cast(FINDINGS)
+    looked_at = len(where.get("hours") or where["days"])
+    return Compared(SUMS, looked_at, _found(rows), found)
+
+
+def _runs(ask: Ask, stretch: Stretch, upkeep: Upkeep, since_s: int, until_s: int) -> Compared:
+    """Settlements whose legs are not all there; what was removed lacks some of them rightly."""
+    sealed_ns = upkeep.sealed_ns + _AROUND_NS if upkeep.sealed_ns else 0
+    where = {
+        "since_ns": max(since_s * _S, sealed_ns),
+        "until_ns": until_s * _S,
+        "around_ns": _AROUND_NS,
+        "stored_before_us": upkeep.calm_us,
+    }
+    rows = pl.DataFrame(ask(sql("runs"), {**where, **stretch.whose, "rows": EXAMPLES_MAX}))
+    found = rows.select(
+        check=pl.lit(LEGS),
+        day=pl.col("first").dt.date(),
+        tenant="tenant",
+        trace_id="trace_id",
+        span_id="span_id",
+        entry=pl.format("run {}", "run"),
+        booked=pl.format("{} taken back, {} booked", "taken_back", "booked"),
+        comes_out=pl.lit("one booking for what is taken back"),
+        why=pl.lit("the legs of a settlement are not all there"),
+    ).cast(FINDINGS)
+    return Compared(LEGS, 0, _found(rows), found)
+
+
+def _found(rows: pl.DataFrame) -> int:
+    return int(rows.get_column("found")[0]) if rows.height else 0
+
+
+def _text(moment_s: int) -> str:
+    return f"{datetime.fromtimestamp(moment_s, UTC):%Y-%m-%d %H:%M:%S}"
