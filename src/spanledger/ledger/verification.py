@@ -158,6 +158,7 @@ def check_lines(booked: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
     cost, is_unpriced = pl.col("cost_usd"), pl.col("cost_class") == "unpriced"
     priced = pl.all_horizontal(pl.col(_MONEY).is_not_null()) & (pl.col("unpriced_reason") == "")
     blank = pl.all_horizontal(pl.col(_MONEY).is_null()) & ~pl.col("has_lines")
+    said = pl.format("{} USD, reason '{}'", text(cost), "unpriced_reason")
     sign = pl.col("calls").sign()
     inside = ((cost - pl.col("cost_low_usd")) * sign >= 0) & (
         (pl.col("cost_high_usd") - cost) * sign >= 0
@@ -170,15 +171,15 @@ def check_lines(booked: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
         (pl.col("unit").is_not_null(), text(pl.col("amount_usd")), text(pl.col("made")), line_why),
         (
             is_unpriced & ~(blank & (pl.col("unpriced_reason") != "")),
-            text(cost),
-            pl.lit("none"),
-            pl.lit("unpriced, and yet it has money or lines, or no reason"),
+            said,
+            pl.lit("no money, no lines, a reason"),
+            pl.lit("it is unpriced, and does not look so"),
         ),
         (
             ~is_unpriced & ~priced,
-            text(cost),
-            text(pl.col("total")),
-            pl.lit("not unpriced, and yet a sum is missing or a reason given"),
+            said,
+            pl.lit("a cost, bounds, a list cost, no reason"),
+            pl.lit("it is priced, and does not look so"),
         ),
         (
             ~is_unpriced & cost.ne_missing(pl.col("total")),
@@ -242,7 +243,8 @@ def _shown(column: str) -> pl.Expr:
     dtype = ENTRIES[column.removeprefix("new_")]
     if isinstance(dtype, pl.List):
         field = pl.element().struct.field
-        line = pl.format("{} {}", field("unit"), text(field("amount_usd")))
+        money = (text(field(name)) for name in ("quantity", "rate_usd", "amount_usd"))
+        line = pl.format("{} × {} = {} of {} by {}", *money, field("unit"), field("price_id"))
         return pl.col(column).list.eval(line).list.join(", ")
     return text(pl.col(column)) if dtype == MONEY else pl.col(column).cast(pl.String)
 

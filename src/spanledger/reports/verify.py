@@ -20,7 +20,6 @@ from spanledger.ledger.verification_prices import KNOWN, PRICES, KnownPrices, ch
 from spanledger.reports.export import ROWS_MAX, Cut, by_number, by_time
 from spanledger.reports.plain_text import frame_of
 from spanledger.reports.verify_sums import (
-    EXAMPLES_MAX,
     SUMS,
     Ask,
     Compared,
@@ -53,6 +52,7 @@ Progress = Callable[[str, float], None]  # what is looked at, and how much of it
 class Verdict:
     """What came of it."""
 
+    examples_max: int
     looked_at: Counter[str] = field(default_factory=Counter)
     wrong: Counter[str] = field(default_factory=Counter)
     told: Counter[str] = field(default_factory=Counter)
@@ -65,7 +65,7 @@ class Verdict:
 
     def add(self, result: Compared) -> None:
         """Count what a check found."""
-        room = max(EXAMPLES_MAX - self.wrong[result.check], 0)
+        room = max(self.examples_max - self.wrong[result.check], 0)
         self.looked_at[result.check] += result.looked_at
         self.wrong[result.check] += result.wrong
         self.told.update(result.told)
@@ -84,8 +84,8 @@ class Verdict:
 
 def extent(ask: Ask) -> tuple[int, int] | None:
     """From when to when the ledger reaches, ns since the epoch; None where it is empty."""
-    (found,) = ask(sql("extent"), {}).to_pylist()
-    return None if found["first_ns"] is None else (found["first_ns"], found["end_ns"])
+    found = ask(sql("extent"), {}).to_pylist()
+    return (found[0]["first_ns"], found[0]["end_ns"]) if found else None
 
 
 def verify(
@@ -110,7 +110,7 @@ def verify(
     Raises:
         TooMuch: the ledger will not answer even the smallest question.
     """
-    verdict = Verdict()
+    verdict = Verdict(stretch.examples_max)
     known = _known(ask)
     for rows, reached_ns in _entries(ask, stretch):
         for result in _checked(rows, known, upkeep, price, book):

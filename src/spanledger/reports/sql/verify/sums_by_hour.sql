@@ -5,23 +5,37 @@ SELECT
     tenant,
     provider,
     model,
-    sumIf(s.calls, s.side > 0) AS ledger_calls,
-    sumIf(s.calls, s.side < 0) AS sums_calls,
-    sumIf(s.cost_usd, s.side > 0) AS ledger_usd,
-    sumIf(s.cost_usd, s.side < 0) AS sums_usd,
-    multiIf(
-        sum(s.calls * s.side) != 0, 'calls',
-        sum(s.input_tokens * s.side) != 0, 'input_tokens',
-        sum(s.output_tokens * s.side) != 0, 'output_tokens',
-        sum(s.cache_read_tokens * s.side) != 0, 'cache_read_tokens',
-        sum(s.cache_write_tokens * s.side) != 0, 'cache_write_tokens',
-        sum(s.reasoning_tokens * s.side) != 0, 'reasoning_tokens',
-        sum(s.cost_usd * s.side) != 0, 'cost_usd',
-        sum(s.cost_low_usd * s.side) != 0, 'cost_low_usd',
-        sum(s.cost_high_usd * s.side) != 0, 'cost_high_usd',
-        sum(s.list_cost_usd * s.side) != 0, 'list_cost_usd',
-        ''
-    ) AS differs,
+    [
+        toString(sumIf(s.calls, s.side > 0)),
+        toString(sumIf(s.input_tokens, s.side > 0)),
+        toString(sumIf(s.output_tokens, s.side > 0)),
+        toString(sumIf(s.cache_read_tokens, s.side > 0)),
+        toString(sumIf(s.cache_write_tokens, s.side > 0)),
+        toString(sumIf(s.reasoning_tokens, s.side > 0)),
+        toString(sumIf(s.cost_usd, s.side > 0)),
+        toString(sumIf(s.cost_low_usd, s.side > 0)),
+        toString(sumIf(s.cost_high_usd, s.side > 0)),
+        toString(sumIf(s.list_cost_usd, s.side > 0))
+    ] AS ledger,
+    [
+        toString(sumIf(s.calls, s.side < 0)),
+        toString(sumIf(s.input_tokens, s.side < 0)),
+        toString(sumIf(s.output_tokens, s.side < 0)),
+        toString(sumIf(s.cache_read_tokens, s.side < 0)),
+        toString(sumIf(s.cache_write_tokens, s.side < 0)),
+        toString(sumIf(s.reasoning_tokens, s.side < 0)),
+        toString(sumIf(s.cost_usd, s.side < 0)),
+        toString(sumIf(s.cost_low_usd, s.side < 0)),
+        toString(sumIf(s.cost_high_usd, s.side < 0)),
+        toString(sumIf(s.list_cost_usd, s.side < 0))
+    ] AS sums,
+    arrayFirstIndex((one, other) -> one != other, ledger, sums) AS place,
+    [
+        'calls', 'input_tokens', 'output_tokens', 'cache_read_tokens', 'cache_write_tokens',
+        'reasoning_tokens', 'cost_usd', 'cost_low_usd', 'cost_high_usd', 'list_cost_usd'
+    ][place] AS differs,
+    ledger[place] AS comes_out,
+    sums[place] AS booked,
     count() OVER () AS found
 FROM
 (
@@ -45,7 +59,7 @@ FROM
         ifNull(sum(e.cost_low_usd), 0) AS cost_low_usd,
         ifNull(sum(e.cost_high_usd), 0) AS cost_high_usd,
         ifNull(sum(e.list_cost_usd), 0) AS list_cost_usd,
-        toInt8(1) AS side
+        1 AS side
     FROM entries AS e FINAL
     WHERE e.start_time >= fromUnixTimestamp64Nano({since_ns:Int64}, 'UTC')
         AND e.start_time < fromUnixTimestamp64Nano({until_ns:Int64}, 'UTC')
@@ -74,7 +88,7 @@ FROM
         ifNull(sum(h.cost_low_usd), 0) AS cost_low_usd,
         ifNull(sum(h.cost_high_usd), 0) AS cost_high_usd,
         ifNull(sum(h.list_cost_usd), 0) AS list_cost_usd,
-        toInt8(-1) AS side
+        -1 AS side
     FROM rollup_hourly AS h FINAL
     WHERE h.hour IN {hours:Array(DateTime('UTC'))}
         AND (empty({tenants:Array(String)}) OR h.tenant IN {tenants:Array(String)})
@@ -82,6 +96,6 @@ FROM
     GROUP BY bucket, tenant, provider, model, rest
 ) AS s
 GROUP BY bucket, tenant, provider, model, rest
-HAVING differs != ''
+HAVING place > 0
 ORDER BY bucket_s, tenant, provider, model
 LIMIT {rows:UInt64}
