@@ -22,6 +22,7 @@ from spanledger.collector.repricer import Stretch as Repriced, restate
 from spanledger.collector.roller import Roller
 from spanledger.ledger.catalog import PriceBook
 from spanledger.ledger.pricing import price
+from spanledger.reports.export import ROWS_MAX
 from spanledger.reports.verify import CHECKS, Verdict, extent, verify
 from spanledger.reports.verify_sums import Stretch, Upkeep
 from spanledger.store.client import READING
@@ -175,21 +176,33 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
     made.store.close()
 
 
-def verdict_on(ledger: Ledger, *tenants: str, book: PriceBook = BOOK) -> Verdict:
+def verdict_on(
+    ledger: Ledger, *tenants: str, book: PriceBook = BOOK, rows_max: int = ROWS_MAX
+) -> Verdict:
     ask = asker(ledger)
     there = extent(ask)
     assert there is not None
-    stretch = Stretch(*there, tenants=tenants, examples_max=1_000)
+    stretch = Stretch(*there, tenants, examples_max=1_000)
     upkeep = Upkeep.read(ask, NOW_US, 0)
     return verify(
-        ask, stretch, upkeep, lambda calls: price(calls, book, known_at_ns=0), book.version
+        ask,
+        stretch,
+        upkeep,
+        lambda calls: price(calls, book, known_at_ns=0),
+        book.version,
+        rows_max=rows_max,
     )
 
 
 @pytest.fixture(scope="module")
 def sound(ledger: Ledger) -> list[Verdict]:
-    """Verdicts with two books, before anything is tampered with."""
-    return [verdict_on(ledger, book=book) for book in (BOOK, CHEAPER)]
+    """Verdicts with two books, and in pieces that divide instants; nothing is tampered with yet."""
+    alone = TENANTS["nothing"]
+    return [
+        verdict_on(ledger, book=CHEAPER),
+        verdict_on(ledger, alone),
+        verdict_on(ledger, alone, rows_max=4),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +237,11 @@ def test_tampering_is_told_by_the_checks_that_it_concerns(told: pl.DataFrame, wh
     assert set(found["check"]) == TAMPERING[what].told_by
     assert found.filter(pl.col("booked") == pl.col("comes_out")).rows() == []
     assert found.filter((pl.col("why") == "") | (pl.col("entry") == "")).rows() == []
+
+
+def test_pieces_that_divide_an_instant_divide_no_span(sound: list[Verdict]) -> None:
+    _, whole, small = sound
+    assert small.looked_at == whole.looked_at
 
 
 def test_what_was_left_alone_stays_sound(told: pl.DataFrame) -> None:

@@ -96,6 +96,7 @@ def verify(
     book: str,
     *,
     progress: Progress = lambda *_: None,
+    rows_max: int = ROWS_MAX,
 ) -> Verdict:
     """Verify a stretch of the ledger.
 
@@ -106,13 +107,14 @@ def verify(
         price: prices calls by the book that is loaded.
         book: the version of that.
         progress: is told how far it is.
+        rows_max: how many entries are asked for at a time.
 
     Raises:
         TooMuch: the ledger will not answer even the smallest question.
     """
     verdict = Verdict(stretch.examples_max)
     known = _known(ask)
-    for rows, reached_ns in _entries(ask, stretch):
+    for rows, reached_ns in _entries(ask, stretch, rows_max):
         for result in _checked(rows, known, upkeep, price, book):
             verdict.add(result)
         progress("entries", (reached_ns - stretch.since_ns) / (stretch.until_ns - stretch.since_ns))
@@ -131,7 +133,7 @@ def _known(ask: Ask) -> KnownPrices:
     return KnownPrices(states, frozenset(ask(sql("books"), {}).column("book").to_pylist()))
 
 
-def _entries(ask: Ask, stretch: Stretch) -> Iterator[tuple[pl.DataFrame, int]]:
+def _entries(ask: Ask, stretch: Stretch, rows_max: int) -> Iterator[tuple[pl.DataFrame, int]]:
     """The entries of a stretch (``BOOKED``), and until when; those of a span are never divided."""
     text = sql("entries")
 
@@ -140,7 +142,7 @@ def _entries(ask: Ask, stretch: Stretch) -> Iterator[tuple[pl.DataFrame, int]]:
         return ask(text, {**where, **stretch.whose, "rows": cut.rows, "skip": cut.skip})
 
     kept = checks.BOOKED.to_frame()
-    wanted = Cut(stretch.since_ns, stretch.until_ns, ROWS_MAX)
+    wanted = Cut(stretch.since_ns, stretch.until_ns, rows_max)
     for piece in by_time(asked, "start_time", wanted):
         came = frame_of(piece.rows).select(checks.BOOKED.names()).cast(checks.BOOKED)
         rows = pl.concat([kept, came])
