@@ -12,7 +12,7 @@ from pricing_calls import BOOK, KNOWN_AT_NS, NOON, PLACES, call, entry, models, 
 
 from spanledger.ledger.limits import CALL_COST_USD_MAX, QUANTITY_MAX
 from spanledger.ledger.pricing import price
-from spanledger.ledger.pricing_lines import _wide_amounts
+from spanledger.ledger.pricing_lines import wide_amounts
 from spanledger.ledger.schema import CALLS, ENTRIES, MONEY
 
 SONNET = ("anthropic", "claude-sonnet-4-5")
@@ -247,12 +247,12 @@ def test_polars_rounds_a_product_and_its_quotient_once_and_half_even(
     rate = Decimal(atto).scaleb(-18)
     quantity, usd = (pl.Series([value], dtype=MONEY) for value in (Decimal(count), rate))
     ours = (quantity * usd) / pl.Series([per]).cast(MONEY)
-    assert ours.to_list() == _wide_amounts([Decimal(count)], [rate], [per]).to_list()
+    assert ours.to_list() == wide_amounts([Decimal(count)], [rate], [per]).to_list()
 
 
 def test_ties_go_to_the_even_last_digit() -> None:
     counts = [Decimal(n) for n in (1, 3, 5, 7)]
-    made = _wide_amounts(counts, [Decimal(5).scaleb(-18)] * 4, [10] * 4)
+    made = wide_amounts(counts, [Decimal(5).scaleb(-18)] * 4, [10] * 4)
     assert made.to_list() == [0 * PLACES, 2 * PLACES, 2 * PLACES, 4 * PLACES]
 
 

@@ -19,7 +19,7 @@ from spanledger.ledger.pricing_lines import wide_amounts
 from spanledger.ledger.schema import MONEY, PRICED
 from spanledger.ledger.verification_prices import KNOWN, KnownPrices, check_prices
 
-USAGE = {"input_tokens": 1_001, "cache_read_tokens": 333, "output_tokens": 77}
+USAGE: dict[str, Any] = {"input_tokens": 1_001, "cache_read_tokens": 333, "output_tokens": 77}
 AGREED = {
     "prices": [
         {
@@ -134,8 +134,8 @@ quantities = st.one_of(st.integers(0, QUANTITY_MAX).map(Decimal), fraction)
 def test_an_amount_is_the_exact_product_rounded_once(
     lines: list[tuple[Decimal, int, Decimal, int]],
 ) -> None:
-    quantity, usd, per = ([row[at] for row in lines] for at in (0, 2, 3))
-    signed = [value * sign for value, (_, sign, *_) in zip(quantity, lines, strict=True)]
+    usd, per = [row[2] for row in lines], [row[3] for row in lines]
+    signed = [count * sign for count, sign, _, _ in lines]
     made = checks.amounts(
         pl.Series(signed, dtype=MONEY), pl.Series(usd, dtype=MONEY), pl.Series(per, dtype=pl.Int64)
     )

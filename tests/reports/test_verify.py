@@ -7,6 +7,7 @@ all summed up, and those of the first day removed.
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from operator import methodcaller
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -215,7 +216,7 @@ def told(ledger: Ledger, sound: list[Verdict]) -> pl.DataFrame:
         statements.setdefault(tampering.table, []).append(mine)
     for table, commands in statements.items():
         sql = f"ALTER TABLE {table} {', '.join(commands)} SETTINGS mutations_sync = 2"
-        ledger.store._upkeep.run(lambda client, sql=sql: client.command(sql))
+        ledger.store._upkeep.run(methodcaller("command", sql))
     verdict = verdict_on(ledger)
     assert not verdict.is_sound
     assert verdict.wrong.total() == verdict.examples().height
