@@ -119,6 +119,7 @@ TAMPERING: Mapping[str, Tampering] = {
         ),
     ]
 }
+LATE = DAY + timedelta(days=4)  # an hour of its own
 TENANTS = {what: f"t{number:02}" for number, what in enumerate(["nothing", *TAMPERING])}
 
 
@@ -141,6 +142,13 @@ def delivered(tenant: str) -> pl.DataFrame:
     return both.with_columns(tenant=pl.lit(tenant))
 
 
+def late(number: int) -> pl.DataFrame:
+    """A call in an hour that nobody else has calls in."""
+    row = call("openai", "gpt-4o", LATE, input_tokens=number, tenant="late")
+    row |= {"trace_id": number.to_bytes(16, "big"), "span_id": number.to_bytes(8, "big")}
+    return priced(row | {"parent_span_id": bytes(8), "operation": "chat"})
+
+
 def asker(ledger: Ledger) -> Any:
     session = ledger.store.open_session({**READING, "readonly": 2})
 
@@ -161,6 +169,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
     made = Ledger(tmp_path_factory.mktemp("verified") / "ledger")
     keep(made.store, BOOK, time.time_ns())
     made.deliver(pl.concat([delivered(tenant) for tenant in TENANTS.values()]))
+    made.deliver(late(1))
     settle(made.settler(as_of_now))
     keep(made.store, CHEAPER, time.time_ns())
     openai = Repriced(0, 4 * 10**18, providers=["openai"])
@@ -243,6 +252,24 @@ def test_tampering_is_told_by_the_checks_that_it_concerns(told: pl.DataFrame, wh
 def test_pieces_that_divide_an_instant_divide_no_span(sound: list[Verdict]) -> None:
     _, whole, small = sound
     assert small.looked_at == whole.looked_at
+
+
+def test_what_comes_in_between_two_questions_is_no_fault(ledger: Ledger) -> None:
+    asked = asker(ledger)
+    numbers = iter(range(2, 100))
+
+    def ask(text: str, parameters: Mapping[str, Any]) -> pa.Table:
+        if "sums" in text.split("\n", 1)[0]:
+            ledger.deliver(late(next(numbers)))
+        return asked(text, parameters)
+
+    moment_ns = int(LATE.timestamp()) * 10**9
+    stretch = Stretch(moment_ns, moment_ns + 3_600 * 10**9, tenants=["late"])
+    upkeep = Upkeep.read(ask, NOW_US, 0)
+    verdict = verify(ask, stretch, upkeep, as_of_now, BOOK.version)
+    assert next(numbers) > 2
+    assert verdict.is_sound
+    assert verdict.looked_at["lines"] > 0
 
 
 def test_what_was_left_alone_stays_sound(told: pl.DataFrame) -> None:

@@ -113,20 +113,17 @@ def compare(ask: Ask, stretch: Stretch, upkeep: Upkeep) -> Iterator[Compared]:
             done = (begin_s - first_s) / (end_s - first_s)
             yield Compared(SUMS, 0, 0, FINDINGS.to_frame(), {"unsummed_hours": later.height}, done)
             rolled = present.filter(is_rolled)["hour_s"].to_list()
-            yield from _by_hour(ask, stretch, "sums_by_hour", rolled)
+            yield from _sums(ask, stretch, "sums_by_hour", rolled, upkeep.rolled_us)
             calm = present.filter(pl.col("stored_us") <= upkeep.calm_us)["hour_s"].to_list()
-            yield from _by_hour(ask, stretch, "sums_of_calls", calm)
+            yield from _sums(ask, stretch, "sums_of_calls", calm, upkeep.calm_us)
             if calm:
                 yield _runs(ask, stretch, upkeep, calm[0], calm[-1] + _HOUR_S)
-    whole = range(
-        -(-first_s // _DAY_S) * _DAY_S,
-        min(end_s, upkeep.rolled_ns // _S) // _DAY_S * _DAY_S,
-        _DAY_S,
-    )
-    days = [day for day in whole if day not in changed]
+    begin_s = -(-first_s // _DAY_S) * _DAY_S
+    rolled_s = min(end_s, upkeep.rolled_ns // _S) // _DAY_S * _DAY_S
+    days = [day for day in range(begin_s, rolled_s, _DAY_S) if day not in changed]
     for at in range(0, len(days), _DAYS_MAX):
         part = days[at : at + _DAYS_MAX]
-        yield _compared(ask, stretch, "sums_by_day", {"days": [_text(day)[:10] for day in part]})
+        yield from _sums(ask, stretch, "sums_by_day", part, upkeep.rolled_us)
 
 
 def _hours(ask: Ask, since_s: int, until_s: int) -> Iterator[pl.DataFrame]:
@@ -138,23 +135,38 @@ def _hours(ask: Ask, since_s: int, until_s: int) -> Iterator[pl.DataFrame]:
     yield from hours.partition_by("group", maintain_order=True)
 
 
-def _by_hour(ask: Ask, stretch: Stretch, question: str, hours: Sequence[int]) -> Iterator[Compared]:
-    """Ask about some hours, about fewer where they are too many."""
-    if not hours:
+def _sums(
+    ask: Ask, stretch: Stretch, question: str, buckets: Sequence[int], until_us: int
+) -> Iterator[Compared]:
+    """Compare the sums of some hours or days; of fewer at a time where they are too many.
+
+    Something may come in between two questions: what is found is told only of buckets in which
+    nothing came in after ``until_us``.
+    """
+    if not buckets:
         return
-    where = {
-        "hours": [_text(hour) for hour in hours],
-        "since_ns": hours[0] * _S,
-        "until_ns": (hours[-1] + _HOUR_S) * _S,
-    }
     try:
-        yield _compared(ask, stretch, question, where)
+        result = _compared(ask, stretch, question, buckets)
     except TooMuch:
-        if len(hours) == 1:
+        if len(buckets) == 1:
             raise
-        half = len(hours) // 2
-        yield from _by_hour(ask, stretch, question, hours[:half])
-        yield from _by_hour(ask, stretch, question, hours[half:])
+        half = len(buckets) // 2
+        for part in (buckets[:half], buckets[half:]):
+            yield from _sums(ask, stretch, question, part, until_us)
+        return
+    if result.wrong:
+        width_s = _width_s(question)
+        hours = pl.concat(_hours(ask, buckets[0], buckets[-1] + width_s))
+        later = hours.filter(pl.col("stored_us") > until_us)["hour_s"] // width_s * width_s
+        calm = sorted(set(buckets) - set(later))
+        if len(calm) < len(buckets):
+            yield from _sums(ask, stretch, question, calm, until_us)
+            return
+    yield result
+
+
+def _width_s(question: str) -> int:
+    return _DAY_S if question == "sums_by_day" else _HOUR_S
 
 
 _WHAT: Final = {
@@ -164,7 +176,14 @@ _WHAT: Final = {
 }
 
 
-def _compared(ask: Ask, stretch: Stretch, question: str, where: Mapping[str, Any]) -> Compared:
+def _compared(ask: Ask, stretch: Stretch, question: str, buckets: Sequence[int]) -> Compared:
+    where: dict[str, Any] = {"days": [_text(bucket)[:10] for bucket in buckets]}
+    if _width_s(question) == _HOUR_S:
+        where = {
+            "hours": [_text(bucket) for bucket in buckets],
+            "since_ns": buckets[0] * _S,
+            "until_ns": (buckets[-1] + _HOUR_S) * _S,
+        }
     answer = ask(sql(question), {**where, **stretch.whose, "rows": stretch.examples_max})
     rows = pl.DataFrame(answer)
     start = pl.from_epoch("bucket_s")
@@ -179,8 +198,7 @@ def _compared(ask: Ask, stretch: Stretch, question: str, where: Mapping[str, Any
         comes_out="comes_out",
         why=pl.format(_WHAT[question], "differs"),
     ).cast(FINDINGS)
-    looked_at = len(where.get("hours") or where["days"])
-    return Compared(SUMS, looked_at, _found(rows), found)
+    return Compared(SUMS, len(buckets), _found(rows), found)
 
 
 def _runs(ask: Ask, stretch: Stretch, upkeep: Upkeep, since_s: int, until_s: int) -> Compared:
