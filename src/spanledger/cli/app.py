@@ -275,17 +275,37 @@ def prune(
 def verify(  # noqa: PLR0913, PLR0917 - an option each
     start: Annotated[
         datetime | None,
-        typer.Option("--from", formats=moments.FORMATS, show_default="all", help="First moment."),
+        typer.Option(
+            "--from",
+            formats=moments.FORMATS,
+            help="First moment, UTC unless it says otherwise.",
+            show_default="that of the ledger",
+        ),
     ] = None,
     end: Annotated[
         datetime | None,
-        typer.Option("--to", formats=moments.FORMATS, show_default="all", help="First after it."),
+        typer.Option(
+            "--to",
+            formats=moments.FORMATS,
+            help="First moment after it.",
+            show_default="that of the ledger",
+        ),
     ] = None,
-    tenants: Annotated[list[str] | None, typer.Option("--tenant", help="May be repeated.")] = None,
-    models: Annotated[list[str] | None, typer.Option("--model", help="May be repeated.")] = None,
-    form: Annotated[Literal["table", "json"], typer.Option("--format")] = "table",
-    url: Annotated[str, typer.Option(help="The SQL listener.", show_default="sql.listen")] = "",
-    offline: Annotated[bool, typer.Option("--offline", help="While no collector runs.")] = False,
+    tenants: Annotated[
+        list[str] | None, typer.Option("--tenant", help="Only calls of it. May be repeated.")
+    ] = None,
+    models: Annotated[
+        list[str] | None, typer.Option("--model", help="Only calls of it. May be repeated.")
+    ] = None,
+    form: Annotated[
+        Literal["table", "json"], typer.Option("--format", help="For eyes or for programs.")
+    ] = "table",
+    url: Annotated[
+        str, typer.Option(help="The collector's SQL listener.", show_default="sql.listen")
+    ] = "",
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Open the ledger itself, while no collector runs.")
+    ] = False,
     config_file: ConfigFile = None,
     data_dir: DataDir = None,
     overrides: Overrides = None,
