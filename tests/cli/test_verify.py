@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from ledgers import Ledger, as_of_now, settle
+from ledgers import Ledger, settle
 from pricing_calls import BOOK, NOON, call, priced
 from sql_listener import Bounds, listening
 from typer.testing import CliRunner
@@ -40,7 +40,7 @@ def ledger(tmp_path: Path) -> Ledger:
     made = Ledger(tmp_path / "clickhouse")
     keep(made.store, BOOK, time.time_ns())
     made.deliver(pl.concat([calls(1, 2), calls(3, model="gpt-5")]))
-    settle(made.settler(as_of_now))
+    settle(made.settler())
     roller = Roller(made.store, clock_ns=lambda: int(NOON.timestamp() + 86_400) * 10**9)
     while roller.run():
         pass

@@ -90,7 +90,7 @@ TAMPERING: Mapping[str, Tampering] = {
             "legs sums",
         ),
         ("what it took back", "entries", "DELETE", "reason = 'settled' AND leg = 1", "legs sums"),
-        ("from whom", "entries", "user_id = 'eve'", "reason = 'settled' AND leg = 1", "legs"),
+        ("from whom", "entries", "user_id = 'eve'", "reason = 'settled' AND leg = 1", "legs sums"),
         ("a new price", "entries", "DELETE", "reason = 'repriced' AND leg = 2", "legs sums"),
         (
             "a reported cost taken back",
@@ -110,6 +110,8 @@ TAMPERING: Mapping[str, Tampering] = {
         ("an hour", "rollup_hourly", "DELETE", f"{GEMINI} AND hour >= '2026-09-21'", "sums"),
         ("a sum by day", "rollup_daily", "output_tokens = output_tokens - 1", GEMINI, "sums"),
         ("a day of removed calls", "rollup_daily", "calls = 9", "day = '2026-09-20'", "sums"),
+        ("a sum of a user", "rollup_users_daily", more("cost_usd"), "user_id = 'ada'", "sums"),
+        ("a user", "rollup_users_daily", "DELETE", "user_id = 'ada'", "sums"),
         (
             "what a corrected call is now",
             "restated",
@@ -170,7 +172,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
     keep(made.store, BOOK, time.time_ns())
     made.deliver(pl.concat([delivered(tenant) for tenant in TENANTS.values()]))
     made.deliver(late(1))
-    settle(made.settler(as_of_now))
+    settle(made.settler())
     keep(made.store, CHEAPER, time.time_ns())
     openai = Repriced(0, 4 * 10**18, providers=["openai"])
     restate(

@@ -56,6 +56,7 @@ class Upkeep:
 
     sealed_ns: int
     rolled_ns: int  # hours before are summed up
+    users_rolled_ns: int  # days before are summed up by user
     rolled_us: int  # with what came in until then
     settled_us: int  # charges that came in until then are settled
     calm_us: int  # what came in later may be in one table and not yet in the next
@@ -73,6 +74,7 @@ class Upkeep:
         return cls(
             sealed_ns=kept.get("sealed_before", 0),
             rolled_ns=kept.get("rolled_until", 0),
+            users_rolled_ns=kept.get("users_rolled_until", 0),
             rolled_us=kept.get("rolled_stored_at", 0) // 1_000 - margin_us,
             settled_us=kept.get("settled_stored_at", 0) // 1_000 - margin_us,
             calm_us=now_us - margin_us,
@@ -124,6 +126,9 @@ def compare(ask: Ask, stretch: Stretch, upkeep: Upkeep) -> Iterator[Compared]:
     for at in range(0, len(days), _DAYS_MAX):
         part = days[at : at + _DAYS_MAX]
         yield from _sums(ask, stretch, "sums_by_day", part, upkeep.rolled_us)
+        # These go with the calls, not with the other sums.
+        kept = [day for day in part if upkeep.sealed_ns <= day * _S < upkeep.users_rolled_ns]
+        yield from _sums(ask, stretch, "sums_of_users", kept, upkeep.rolled_us)
 
 
 def _hours(ask: Ask, since_s: int, until_s: int) -> Iterator[pl.DataFrame]:
@@ -166,25 +171,26 @@ def _sums(
 
 
 def _width_s(question: str) -> int:
-    return _DAY_S if question == "sums_by_day" else _HOUR_S
+    return _DAY_S if question in {"sums_by_day", "sums_of_users"} else _HOUR_S
 
 
 _WHAT: Final = {
     "sums_by_hour": "the sums by hour have other {} than the ledger",
     "sums_of_calls": "the view calls has other {} than the ledger",
     "sums_by_day": "the sums by day have other {} than the hours",
+    "sums_of_users": "the sums of users have other {} than the ledger",
 }
 
 
 def _compared(ask: Ask, stretch: Stretch, question: str, buckets: Sequence[int]) -> Compared:
-    where: dict[str, Any] = {"days": [_text(bucket)[:10] for bucket in buckets]}
-    if _width_s(question) == _HOUR_S:
-        where = {
-            "hours": [_text(bucket) for bucket in buckets],
-            "since_ns": buckets[0] * _S,
-            "until_ns": (buckets[-1] + _HOUR_S) * _S,
-        }
-    answer = ask(sql(question), {**where, **stretch.whose, "rows": stretch.examples_max})
+    width_s = _width_s(question)
+    which = (
+        {"hours": [_text(bucket) for bucket in buckets]}
+        if width_s == _HOUR_S
+        else {"days": [_text(bucket)[:10] for bucket in buckets]}
+    )
+    where = {"since_ns": buckets[0] * _S, "until_ns": (buckets[-1] + width_s) * _S}
+    answer = ask(sql(question), {**which, **where, **stretch.whose, "rows": stretch.examples_max})
     rows = pl.DataFrame(answer)
     start = pl.from_epoch("bucket_s")
     found = rows.select(
@@ -193,7 +199,11 @@ def _compared(ask: Ask, stretch: Stretch, question: str, buckets: Sequence[int])
         tenant="tenant",
         trace_id=pl.lit(""),
         span_id=pl.lit(""),
-        entry=pl.format("{} {}/{}", start.dt.strftime("%Y-%m-%d %H:%M"), "provider", "model"),
+        entry=pl.format(
+            "{} {}",
+            start.dt.strftime("%Y-%m-%d %H:%M"),
+            pl.concat_str("provider", "model", separator="/").str.strip_prefix("/"),
+        ),
         booked="booked",
         comes_out="comes_out",
         why=pl.format(_WHAT[question], "differs"),
