@@ -151,7 +151,9 @@ class Guard:
             rows = client.query(f"SELECT name FROM system.{table}").result_rows  # noqa: S608
             return frozenset(str(name).lower() for (name,) in rows)
 
-        self._combinators = tuple(names("aggregate_function_combinators"))
+        # The longest first, as the engine reads: `minOrNull` is `min` and OrNull.
+        combinators = names("aggregate_function_combinators")
+        self._combinators = sorted(combinators, key=len, reverse=True)
         self._functions = names("functions")
         self._table_functions = names("table_functions")
 
