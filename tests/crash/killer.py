@@ -90,6 +90,7 @@ class Victim:
         listens = [f"{key}.listen={address}" for key, address in self.address.items()]
         self.options = [*listens, *options]
         self.pid = 0
+        self._command: subprocess.Popen[bytes] | None = None
 
     def start(self, **faults: Any) -> Self:
         """Fork a collector with these faults inside."""
@@ -97,8 +98,25 @@ class Victim:
         self.pid = zygote().fork(order(asked, self.data_dir, self.log, self.options))
         return self
 
+    def serve(self, prefix: Sequence[str] = (), libraries: Path | None = None) -> Self:
+        """Start the command that users start, without faults, by way of ``prefix``."""
+        settings = [f"--set={option}" for option in self.options]
+        module = (sys.executable, "-m", "spanledger", "serve", f"--data-dir={self.data_dir}")
+        paths = [str(libraries), *sys.path] if libraries else sys.path
+        with self.log.open("ab") as log:
+            self._command = subprocess.Popen(
+                [*prefix, *module, *settings],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            )
+        self.pid = self._command.pid
+        return self
+
     @property
     def alive(self) -> bool:
+        if self._command:
+            return self._command.poll() is None
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:

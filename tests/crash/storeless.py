@@ -82,9 +82,9 @@ def _wrong(victim: Victim, senders: Load) -> list[str]:
     return wrong
 
 
-def resident_mib(pid: int) -> int:
-    """The most memory that a process ever held in RAM, MiB."""
+def resident_mib(pid: int, figure: str = "VmHWM") -> int:
+    """What a process holds in RAM (VmRSS), or the most that it ever held, MiB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(f"{figure}:"):
             return int(line.split()[1]) // 1024
     return 0
