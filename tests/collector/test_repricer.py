@@ -7,6 +7,7 @@ from decimal import Decimal
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import polars as pl
@@ -15,12 +16,15 @@ import pytest
 from doubles import BOOK, TRUE_CALLS, charges_of
 from engine import NOON, entries, entry
 from ledgers import Ledger, as_of_now, settle
+from polars.testing import assert_frame_equal
 
 from spanledger.collector.repricer import Stretch, pieces, restate
 from spanledger.collector.roller import Roller
 from spanledger.ledger.catalog import PriceBook, read_document
 from spanledger.ledger.pricing import price
-from spanledger.ledger.schema import CALLS
+from spanledger.ledger.repricing import REPRICED
+from spanledger.ledger.restatement import bookings, legs_from_arrow, reversals
+from spanledger.ledger.schema import CALLS, ENTRIES
 from spanledger.ledger.settlement_merge import Price
 from spanledger.store.errors import StoreUnavailable
 
@@ -149,23 +153,63 @@ def test_a_run_of_one_name_corrects_a_call_once(ledger: Ledger) -> None:
     assert sums(ledger) == before == sums(ledger, "entries FINAL")
 
 
+def test_a_call_is_taken_back_as_it_was_and_booked_whole_at_its_new_cost(ledger: Ledger) -> None:
+    facts: dict[str, Any] = {
+        "usage": [{"key": "input_images", "value": Decimal(3)}],
+        "attributes": [{"key": "env", "value": "x"}],
+        "cost_reported_usd": Decimal("0.5"),
+    }
+    odd = pl.DataFrame(entries(entry(9, **facts)))
+    now_ns = time.time_ns()
+    before = pl.concat(
+        [
+            priced(OBSERVED, at_discount(0), now_ns),
+            odd.select(pl.col(name).cast(dtype) for name, dtype in ENTRIES.items()),
+        ]
+    )
+    ledger.deliver(before)
+    restate(ledger.store, EVERYTHING, at_discount(10), "r", 1, calls_max=40)
+    tenants = before["tenant"].unique().to_list()
+    found = ledger.store.query(
+        "entries_of_runs",
+        {
+            "runs": ["r"],
+            "tenants": tenants,
+            "first_ns": 0,
+            "last_ns": 4 * 10**18,
+        },
+    )
+    legs = legs_from_arrow(found).sort("trace_id", "span_id", "leg").select(ENTRIES.names())
+    after = priced(before, at_discount(10), 1)
+    corrected = legs.select("trace_id", "span_id").unique()
+    assert corrected.height > before.height / 2  # the others cost nothing before and after
+    moment = pl.lit("r"), REPRICED, pl.col("known_at").cast(pl.Int64) + 1
+    booked = after.with_columns(before["known_at"])
+    expected = pl.concat([reversals(before, *moment), bookings(booked, *moment)])
+    expected = expected.join(corrected, on=["trace_id", "span_id"], how="semi")
+    expected = expected.sort("trace_id", "span_id", "leg").select(ENTRIES.names())
+    assert_frame_equal(legs, expected)
+
+
 class Breaking:
     """A store that fails at the nth step of writing."""
 
     def __init__(self, ledger: Ledger, steps: int) -> None:
-        self._store, self._left = ledger.store, steps
+        self._store, self._left, self._lock = ledger.store, steps, Lock()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
     def _step(self) -> None:
-        self._left -= 1
-        if self._left == 0:
+        with self._lock:
+            self._left -= 1
+            left = self._left
+        if left == 0:
             raise StoreUnavailable("gone")
 
-    def restate(self, legs: pa.Table) -> pa.Table:
+    def restate_prices(self, prices: pa.Table, parameters: Any) -> None:
         self._step()
-        return self._store.restate(legs)
+        self._store.restate_prices(prices, parameters)
 
     def execute(self, name: str, parameters: Any = None) -> None:
         self._step()

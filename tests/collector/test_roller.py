@@ -99,7 +99,13 @@ def test_what_an_hour_no_longer_has_is_gone_from_its_sums(store: Store) -> None:
     roll(Roller(store, clock_ns=clock))
     back = call(1, START, kind="restatement", run="r", leg=1, calls=-1, cost_usd=Decimal("-0.25"))
     store.insert(entries(back))
-    everything = {"runs": ["r"], "since_us": 0, "first_ns": 0, "last_ns": 4 * 10**18}
+    everything = {
+        "runs": ["r"],
+        "since_us": 0,
+        "first_ns": 0,
+        "last_ns": 4 * 10**18,
+        "first_leg": 0,
+    }
     store.execute("derive_restated", everything)
     roll(Roller(store, clock_ns=clock))
     assert ask(store, "SELECT count() FROM costs_hourly") == [(0,)]

@@ -36,7 +36,7 @@ CONDITIONS: list[tuple[str, Callable[[Call], bool]]] = [
     ("cost_usd < 0.5 AND model = 'gpt-5'", lambda c: c["cost_usd"] < 0.5 and c["model"] == "gpt-5"),
     ("start_time >= '2026-11-01 12:00:03'", lambda call: call["span_id"] >= _id(3)),
 ]
-EVERYTHING = {"runs": [], "since_us": 0, "first_ns": 0, "last_ns": 4 * 10**18}
+EVERYTHING = {"runs": [], "since_us": 0, "first_ns": 0, "last_ns": 4 * 10**18, "first_leg": 0}
 
 _count = itertools.count()
 

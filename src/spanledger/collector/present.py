@@ -35,6 +35,7 @@ def derive(
     since_us: int = _NEVER_US,
     first_ns: int = 0,
     last_ns: int = LATEST_NS,
+    first_leg: int = 0,
 ) -> None:
     """Bring the calls up to date that some runs restated, or legs that came in since a moment.
 
@@ -44,9 +45,10 @@ def derive(
         since_us: legs that came in then or later count too, whatever their run.
         first_ns: of calls that started then or later,
         last_ns: and not after.
+        first_leg: legs of lower numbers are known to be followed by one of this or higher.
 
     Raises:
         StoreUnavailable: ask again.
     """
-    bounds = {"first_ns": first_ns, "last_ns": last_ns}
+    bounds = {"first_ns": first_ns, "last_ns": last_ns, "first_leg": first_leg}
     store.execute("derive_restated", {"runs": list(runs), "since_us": since_us, **bounds})

@@ -9,23 +9,32 @@ Settlement must not run beside it: who runs this owns the upkeep of the ledger.
 """
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 
 import polars as pl
 import pyarrow as pa
 
 from spanledger.collector import present
-from spanledger.collector.present import Store
-from spanledger.ledger.repricing import DELTA, Repriced, added, reprice
-from spanledger.ledger.restatement import LEGS, legs_from_arrow, legs_to_arrow
+from spanledger.ledger.repricing import (
+    DELTA,
+    REPRICED,
+    Repriced,
+    added,
+    present_from_arrow,
+    reprice,
+)
+from spanledger.ledger.restatement import BOOKING
 from spanledger.ledger.settlement_merge import Price
 
-# Calls of one piece. Pieces of 50,000 were no quicker and took 500 MB more while whole entries are
-# held twice (measured).
-CALLS_MAX: Final = 20_000
-_MINUTE_S: Final = 60
+# Calls of one piece.
+CALLS_MAX: Final = 50_000
+# Pieces whose prices wait to be written, or are being written: one in each of the two statements.
+_PIECES_AHEAD: Final = 2
 _S: Final = 10**9
 
 
@@ -62,6 +71,16 @@ class Asked(Protocol):
     def query(self, name: str, parameters: Mapping[str, Any] | None = None) -> pa.Table: ...
 
 
+class Store(Asked, Protocol):
+    """A ledger that is corrected; several threads do so at once."""
+
+    @property
+    def sealed_before_ns(self) -> int: ...
+    def execute(self, name: str, parameters: Mapping[str, Any] | None = None) -> None: ...
+    def restate_prices(self, prices: pa.Table, parameters: Mapping[str, Any]) -> None:
+        """Take the calls back whose prices these are, and book them anew."""
+
+
 def pieces(store: Asked, stretch: Stretch, calls_max: int = CALLS_MAX) -> Iterator[Piece]:
     """Cut a stretch: minutes that hold a piece's worth together, a crowded minute in parts."""
     found = store.query("calls_by_minute", {"first_ns": stretch.first_ns, "end_ns": stretch.end_ns})
@@ -82,7 +101,7 @@ def _parts(first_ns: int, end_ns: int, calls: int, calls_max: int) -> Iterator[P
 
 
 def repriced(
-    store: Store, stretch: Stretch, price: Price, calls_max: int = CALLS_MAX
+    store: Asked, stretch: Stretch, price: Price, calls_max: int = CALLS_MAX
 ) -> Iterator[tuple[Piece, Repriced]]:
     """Price all calls of a stretch anew, piece by piece; writes nothing.
 
@@ -92,8 +111,8 @@ def repriced(
     wanted = {name: list(getattr(stretch, name)) for name in ("tenants", "providers", "models")}
     for piece in pieces(store, stretch, calls_max):
         where = {name: getattr(piece, name) for name in ("first_ns", "end_ns", "parts", "part")}
-        booked = legs_from_arrow(store.query("present_calls", {**where, **wanted}))
-        yield piece, reprice(booked.select(LEGS.names()), price)
+        booked = present_from_arrow(store.query("present_calls", {**where, **wanted}))
+        yield piece, reprice(booked, price)
 
 
 def restate(
@@ -114,12 +133,30 @@ def restate(
     """
     if stretch.first_ns < store.sealed_before_ns:
         raise ValueError("single calls from before the seal are gone: their sums are final")
+    # Of the two legs of a call, which come together, the booking is the later one.
+    derive = partial(present.derive, store, runs=[run], first_leg=BOOKING)
+    derive()
+
+    def write(piece: Piece, prices: pa.Table) -> Piece:
+        where = {"first_ns": piece.first_ns, "end_ns": piece.end_ns}
+        if prices.num_rows:
+            decided = {"run": run, "reason": REPRICED, "begun_ns": begun_ns}
+            store.restate_prices(prices, {**where, **decided})
+            derive(first_ns=piece.first_ns, last_ns=piece.end_ns)
+        return piece
+
     total = DELTA.to_frame()
-    present.derive(store, runs=[run])
-    for piece, found in repriced(store, stretch, price, calls_max):
-        if found.changed.any():
-            store.restate(legs_to_arrow(found.legs(run, begun_ns)))
-            present.derive(store, runs=[run], first_ns=piece.first_ns, last_ns=piece.end_ns)
-        total = added(total, found.delta())
-        progress(piece)
+    writing: deque[Future[Piece]] = deque()
+    with ThreadPoolExecutor(_PIECES_AHEAD, "reprice") as writers:
+        try:
+            for piece, found in repriced(store, stretch, price, calls_max):
+                while len(writing) >= _PIECES_AHEAD:
+                    progress(writing.popleft().result())
+                writing.append(writers.submit(write, piece, found.prices()))
+                total = added(total, found.delta())
+            while writing:
+                progress(writing.popleft().result())
+        finally:
+            for waiting in writing:
+                waiting.cancel()
     return total

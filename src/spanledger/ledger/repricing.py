@@ -1,23 +1,46 @@
 """Calls priced anew: which of them cost something else than what is booked, and what follows.
 
-Promises: a function of the calls, the prices and a moment; a correction is a whole reversal of what
-is booked and a whole booking of the new cost, so the sum of its legs is exactly new minus old. What
-the prices say no differently is left alone: calls are corrected whose cost, bounds, list price,
-class or model changed, not those where only the name of the price book did.
+Promises: a function of the calls and the prices. What the prices say no differently is left alone:
+calls are corrected whose cost, bounds, list price, class or model changed, not those where only the
+name of the price book did.
+
+Only what prices depend on is looked at, and only new prices come of it: who called, and what else
+is known of a call, never leaves the engine, which makes the legs (``restate_prices.sql``). Reading
+and writing whole entries here took twice as long (measured).
 """
 
 from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
+import pyarrow as pa
 
-from spanledger.ledger.restatement import LEGS, bookings, reversals
-from spanledger.ledger.schema import CALLS, ENTRIES, PRICED
+from spanledger.ledger.schema import (
+    CALLS,
+    ENTRIES,
+    ENTRIES_ARROW,
+    PRICED,
+    USAGE_COLUMNS,
+    columns_to_arrow,
+)
 from spanledger.ledger.settlement_merge import Price
 
 REPRICED: Final = "repriced"
 
 _COMPARED: Final = tuple(name for name in PRICED if name not in {"lines", "price_book"})
+# Which call it is, and what its price depends on; a test holds that nothing else does.
+CALL_KEY: Final = ("tenant", "trace_id", "span_id", "start_time")
+FACTS: Final = (
+    *("provider", "request_model", "response_model", "service_tier", "region", "status"),
+    *USAGE_COLUMNS,
+    *("usage", "convention", "usage_missing", "usage_estimated", "usage_invalid"),
+    *("cache_unknown", "cache_write_unknown"),
+)
+# Calls as they are booked now, as far as that matters here.
+PRESENT: Final = pl.Schema({name: ENTRIES[name] for name in (*CALL_KEY, *FACTS, *_COMPARED)})
+# What is booked anew, as the store takes it.
+PRICES_ARROW: Final = pa.schema([ENTRIES_ARROW.field(name) for name in (*CALL_KEY, *PRICED)])
+
 # The columns of a report on what changed; costs of unpriced calls count nothing.
 DELTA: Final = pl.Schema(
     {
@@ -39,39 +62,20 @@ DELTA: Final = pl.Schema(
 class Repriced:
     """Calls as they are booked, and the same rows as they are priced now."""
 
-    booked: pl.DataFrame  # LEGS
-    priced: pl.DataFrame  # LEGS, the same calls in the same order
+    booked: pl.DataFrame  # PRESENT
+    priced: pl.DataFrame  # the columns of PRICES_ARROW, the same calls in the same order
     changed: pl.Series  # which of them cost something else
 
-    def legs(self, run: str, begun_ns: int) -> pl.DataFrame:
-        """Correct what changed: a ``LEGS`` frame, the two legs of a call side by side.
-
-        They are to be inserted together: what is inserted as one block is there as a whole or not
-        at all, so a call is never taken back without being booked again.
-
-        Args:
-            run: the id of this correction.
-            begun_ns: when it was decided; later for a call that was booked after that, or its
-                legs would be older than what they correct.
-        """
-        decided_ns = pl.max_horizontal(pl.lit(begun_ns), pl.col("booked_ns") + 1)
-        booked_ns = self.booked.get_column("known_at").cast(pl.Int64).alias("booked_ns")
-        parts = [
-            made(rows.filter(self.changed), pl.lit(run), REPRICED, decided_ns)
-            .select(LEGS.names())
-            .with_row_index("place")
-            for made, rows in (
-                (reversals, self.booked.with_columns(booked_ns)),
-                (bookings, self.priced.with_columns(booked_ns)),
-            )
-        ]
-        return pl.concat(parts).sort("place", "leg").drop("place")
+    def prices(self) -> pa.Table:
+        """What is to be booked for the calls that changed (``PRICES_ARROW``)."""
+        rows = self.priced.filter(self.changed)
+        return pa.Table.from_batches([columns_to_arrow(rows, PRICES_ARROW)])
 
     def delta(self) -> pl.DataFrame:
         """Sum up what changed by day (UTC), provider and model: a ``DELTA`` frame."""
         rows = self.priced.select(
-            "provider",
             "model",
+            provider=self.booked["provider"],
             day=pl.col("start_time").dt.date(),
             changed=self.changed,
             old=self.booked["cost_usd"],
@@ -94,17 +98,29 @@ def reprice(present: pl.DataFrame, price: Price) -> Repriced:
     """Price calls anew.
 
     Args:
-        present: calls as they are booked now, the columns of ``LEGS``.
+        present: calls as they are booked now (``PRESENT``).
         price: what they cost now.
     """
-    calls = present.with_columns(request=pl.lit(0, pl.UInt32)).select(CALLS.names())
-    costs = price(calls).select(PRICED)
-    priced = present.with_columns(costs.get_columns())
+    costs = price(_calls(present)).select(PRICED)
+    priced = present.select(CALL_KEY).with_columns(costs.get_columns())
     differs = pl.any_horizontal(
         costs.get_column(name).ne_missing(present.get_column(name)) for name in _COMPARED
     )
     changed = pl.select(differs).to_series() if present.height else pl.Series([], dtype=pl.Boolean)
     return Repriced(present, priced, changed.alias("changed"))
+
+
+def present_from_arrow(table: pa.Table) -> pl.DataFrame:
+    """Calls as the store answered them: a ``PRESENT`` frame."""
+    return pl.DataFrame(table).select(PRESENT.names()).cast(PRESENT)
+
+
+def _calls(present: pl.DataFrame) -> pl.DataFrame:
+    """Give the calls all columns that ``CALLS`` has; prices look at none that is added here."""
+    return present.select(
+        pl.col(name) if name in PRESENT else pl.lit(None, dtype).alias(name)
+        for name, dtype in CALLS.items()
+    )
 
 
 def added(*deltas: pl.DataFrame, columns: pl.Schema = DELTA) -> pl.DataFrame:

@@ -204,13 +204,22 @@ def entries_to_arrow(entries: pl.DataFrame) -> pa.RecordBatch:
     Raises:
         pyarrow.ArrowInvalid: an id is not as wide as its column (a defect upstream).
     """
-    table = entries.to_arrow(compat_level=pl.CompatLevel.oldest())
+    return columns_to_arrow(entries, ENTRIES_ARROW)
+
+
+def columns_to_arrow(frame: pl.DataFrame, schema: pa.Schema) -> pa.RecordBatch:
+    """Cast some columns of ``ENTRIES``; ``schema`` has fields of ``ENTRIES_ARROW``.
+
+    Raises:
+        pyarrow.ArrowInvalid: as ``entries_to_arrow``.
+    """
+    table = frame.select(schema.names).to_arrow(compat_level=pl.CompatLevel.oldest())
     columns = [
         _as_map(column, field.type) if pa.types.is_map(field.type) else column.cast(field.type)
-        for field in ENTRIES_ARROW
+        for field in schema
         for column in (table.column(field.name).combine_chunks(),)
     ]
-    return pa.RecordBatch.from_arrays(columns, schema=ENTRIES_ARROW)
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _as_map(pairs: pa.Array, target: pa.MapType) -> pa.MapArray:

@@ -11,14 +11,13 @@ within one insert to FINAL (``optimize_on_insert=0``) is what saves the other 10
 """
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Self
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from clickhouse_connect.driver.exceptions import ClickHouseError
@@ -29,8 +28,10 @@ from spanledger.ledger.schema import ENTRIES_ARROW
 from spanledger.store import seal
 from spanledger.store.damage import Damage, Part, detach, examine, make_readable
 from spanledger.store.errors import BadRows, StoreUnavailable, of_insert, unavailable
+from spanledger.store.handed import run_handed
 from spanledger.store.known import known
 from spanledger.store.migrations import DATABASE, migrate, query, released, statement, views
+from spanledger.store.partitions import PARTITIONS_MAX, within_partitions
 from spanledger.store.server import Server
 from spanledger.store.session import Connect, Session, Settings, embedded
 from spanledger.store.shape import ALONE, Shape
@@ -42,7 +43,7 @@ _WRITE: Final[Settings] = {
     "insert_deduplicate": 0,  # the key decides what is a duplicate, not the block's hash
     "optimize_on_insert": 0,  # FINAL and merges resolve duplicates; here it costs 3x the insert
     "input_format_null_as_default": 0,  # a missing value is an error, never a quiet 0 or ""
-    "max_partitions_per_insert_block": 100,
+    "max_partitions_per_insert_block": PARTITIONS_MAX,
 }
 # Also of the SQL interface, so that both see the same ledger at the same speed.
 READING: Final[Settings] = {
@@ -63,6 +64,13 @@ READING: Final[Settings] = {
 }
 # What takes long must not hold up inserts; it reads the ledger as the views do.
 _UPKEEP: Final[Settings] = {**_WRITE, **READING}
+# The two legs of a call are to be in one block, which is there as a whole or not at all.
+_RESTATE: Final[Settings] = {
+    **_UPKEEP,
+    "max_insert_threads": 1,
+    "min_insert_block_size_rows": 100_000_000,
+    "min_insert_block_size_bytes": 0,
+}
 _READ: Final[Settings] = {
     **READING,
     "max_execution_time": 30,
@@ -70,9 +78,6 @@ _READ: Final[Settings] = {
     "max_result_rows": 1_000_000,
     "readonly": 2,
 }
-
-# One insert touches at most 100 partitions (months), or the engine refuses all of it.
-_PARTITIONS_MAX: Final = 100
 
 # Whoever reads has a readonly handle; asked again until the read has noticed. A server has other
 # stores' queries too, so each session carries the name of its store.
@@ -132,6 +137,7 @@ class Store:
         self._stopping = Session(lambda: self._connect({}, None))
         self._writing = self.open_session(_WRITE)
         self._upkeep = self.open_session(_UPKEEP)
+        self._restating = self.open_session(_RESTATE)
         self._reading = self.open_session(_READ)
         try:
             self._prepare()
@@ -224,7 +230,7 @@ class Store:
             raise ValueError(f"entries have the columns {entries.schema.names}: make ENTRIES_ARROW")
         if entries.num_rows and pc.min(entries["start_time"]).value < self.sealed_before_ns:
             raise BadRows("too_old")
-        for part in _within_partitions(entries):
+        for part in within_partitions(entries):
             self._insert(part)
 
     def _insert(self, part: pa.Table) -> None:
@@ -246,9 +252,25 @@ class Store:
         if not legs.schema.equals(LEGS_ARROW):
             raise ValueError(f"legs have the columns {legs.schema.names}: make LEGS_ARROW")
         new = legs.filter(pc.invert(self.known(legs)))
-        for part in _within_partitions(new) if new.num_rows else ():
+        for part in within_partitions(new) if new.num_rows else ():
             self._insert(part)
         return new
+
+    def restate_prices(self, prices: pa.Table, parameters: Mapping[str, Any]) -> None:
+        """Correct calls by what they cost now (``PRICES_ARROW``); see ``restate_prices.sql``.
+
+        ``derive_restated`` has to follow, also after an error.
+
+        Raises:
+            BadRows, StoreUnavailable: as ``insert``.
+        """
+        text = self._shape.render(statement("restate_prices"))
+        try:
+            self._restating.run(lambda client: run_handed(client, text, prices, parameters))
+        except ClickHouseError as error:
+            raise of_insert(error) from error
+        except OSError as error:
+            raise unavailable(error) from error
 
     def add_prices(self, prices: pa.Table) -> None:
         """Add states of prices (``STATES_ARROW``).
@@ -379,15 +401,3 @@ def _bindable(value: Any) -> Any:
     if value.tzinfo is None:
         raise ValueError(f"a query needs times with a zone, got {value}: add +00:00")
     return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
-
-
-def _within_partitions(entries: pa.Table) -> Iterator[pa.Table]:
-    """Cut so that no part touches more months than one insert may."""
-    times = entries["start_time"].combine_chunks()
-    months = np.asarray(pc.add(pc.multiply(pc.year(times), 12), pc.month(times)))
-    distinct = np.unique(months)
-    if len(distinct) <= _PARTITIONS_MAX:
-        yield entries
-        return
-    for first in range(0, len(distinct), _PARTITIONS_MAX):
-        yield entries.filter(pa.array(np.isin(months, distinct[first : first + _PARTITIONS_MAX])))

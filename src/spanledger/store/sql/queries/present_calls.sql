@@ -1,7 +1,13 @@
--- Calls as they are booked now, as whole entries: charges that were never restated, and the present
--- form of those that were (see the view calls). Of a stretch of time, of some tenants, providers
--- and models where such are given; a crowded stretch comes in parts, by trace.
-SELECT *
+-- Calls as they are booked now, as far as their price depends on it: charges that were never
+-- restated, and the present form of those that were (see the view calls). Of a stretch of time, of
+-- some tenants, providers and models where such are given; a crowded stretch comes in parts, by trace.
+SELECT
+    tenant, trace_id, span_id, start_time, provider, request_model, response_model, service_tier, region,
+    status, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cache_write_5m_tokens,
+    cache_write_1h_tokens, output_reasoning_tokens, input_audio_tokens, output_audio_tokens,
+    cache_audio_read_tokens, input_image_tokens, output_image_tokens, usage, convention,
+    usage_missing, usage_estimated, usage_invalid, cache_unknown, cache_write_unknown, model,
+    cost_usd, cost_low_usd, cost_high_usd, list_cost_usd, cost_class, unpriced_reason
 FROM
 (
     SELECT charge.* EXCEPT stored_at

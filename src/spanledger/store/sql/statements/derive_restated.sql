@@ -1,5 +1,6 @@
 -- Bring the present form of restated spans up to date from their legs: those of the given runs, or
--- all that came in since a moment. May be run any number of times: the latest leg wins.
+-- all that came in since a moment. May be run any number of times: the latest leg
+-- wins. Legs that are always followed by a later one of their block can be left out.
 INSERT INTO spanledger.restated
 SELECT
     * EXCEPT stored_at,
@@ -7,6 +8,7 @@ SELECT
     toUInt64(toUnixTimestamp64Nano(known_at) - 1577836800000000000) * 4 + leg - 1 AS state
 FROM spanledger.entries FINAL
 WHERE kind = 'restatement'
+    AND leg >= {first_leg:UInt8}
     AND (
         run IN {runs:Array(String)}
         OR stored_at >= fromUnixTimestamp64Micro({since_us:Int64}, 'UTC')
