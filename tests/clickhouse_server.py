@@ -10,10 +10,13 @@ makes the next requests go wrong: ``insert=N`` cuts the connection after N inser
 
 import base64
 import contextlib
+import email.parser
+import email.policy
 import json
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -76,6 +79,7 @@ class Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         fields = dict(parse_qsl(parts.query, keep_blank_values=True))
         content_type = self.headers.get("content-type", "")
+        handed = b""
         if parts.path == "/fault":
             Faults.cut_inserts = int(fields.get("insert", Faults.cut_inserts))
             Faults.refuse = int(fields.get("refuse", Faults.refuse))
@@ -85,13 +89,17 @@ class Handler(BaseHTTPRequestHandler):
             return self._answer(200, b"Ok.\n")
         if content_type.startswith("multipart/form-data"):
             fields |= _form(content_type, body)
+            handed = _file(content_type, body)
             body = b""
         if not self._known():
             return self._fail(516, "Authentication failed")
         if Faults.refuse:
             return self._fail(Faults.refuse, "refused")
         try:
-            self._run(fields, body)
+            if handed:
+                self._run_handed(fields, handed)
+            else:
+                self._run(fields, body)
         except ClickHouseError as error:
             self._fail(getattr(error, "code", None) or 1002, str(error))
 
@@ -131,6 +139,17 @@ class Handler(BaseHTTPRequestHandler):
         if Faults.version and "version()" in text:
             answer = re.sub(rb"\d+\.\d+\.\d+\.\d+", Faults.version.encode(), answer)
         self._answer(200, answer, form[1] if form else appended)
+
+    def _run_handed(self, fields: dict[str, str], data: bytes) -> None:
+        """A statement with external data: the embedded engine has it in a file."""
+        del fields["handed"]  # not a setting
+        said = {name: fields.pop(f"handed_{name}") for name in ("format", "structure")}
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(data)
+            file.flush()
+            values = {"path": file.name, **said}
+            fields |= {f"param_handed_{name}": value for name, value in values.items()}
+            self._run(fields | {"query": _HANDED + fields["query"]}, b"")
 
     def _known(self) -> bool:
         scheme, _, encoded = self.headers.get("authorization", "").partition(" ")
@@ -182,6 +201,20 @@ class Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
+
+
+_HANDED = (
+    "WITH handed AS (SELECT * FROM"
+    " file({handed_path:String}, {handed_format:String}, {handed_structure:String}))\n"
+)
+
+
+def _file(content_type: str, body: bytes) -> bytes:
+    """The external data of a form, of which there is one at most."""
+    head = f"Content-Type: {content_type}\r\n\r\n".encode()
+    parts = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body).walk()
+    data = [part.get_payload(decode=True) for part in parts if part.get_filename() == "handed"]
+    return data[0] if data and isinstance(data[0], bytes) else b""
 
 
 def _insert(client: Client, insert: re.Match[str], data: bytes) -> None:

@@ -40,9 +40,9 @@ class Clock:
 class Member:
     """A collector's lease, and the clock it looks at."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, goes_first: bool = False) -> None:
         self.clock = Clock()
-        self.lease = Lease(store, TERM_S, monotonic=self.clock)
+        self.lease = Lease(store, TERM_S, goes_first=goes_first, monotonic=self.clock)
 
     def look(self, seconds: float = TERM_S / 2) -> bool:
         self.clock.now += seconds
@@ -144,3 +144,15 @@ def test_the_jobs_are_new_ones_after_a_term_was_lost() -> None:
     upkeep.start()
     upkeep.close()
     assert term.was_given_up
+
+
+def test_the_owner_gives_way_to_who_goes_first_and_gets_the_upkeep_back(store: Store) -> None:
+    owner, command = Member(store), Member(store, goes_first=True)
+    assert [owner.look(), owner.look()] == [False, True]
+    assert not command.look(0)
+    assert not command.look(TERM_S - 1)  # the owner may not have looked yet
+    assert not owner.look()
+    assert command.look(1)
+    assert not owner.look()
+    command.lease.give_up()
+    assert owner.look()

@@ -24,8 +24,8 @@ COST = Decimal("0.02375")  # of one chat() with gpt-4o
 def serve(tmp_path: Path) -> Iterator[Callable[..., Collector]]:
     started: list[Collector] = []
 
-    def start(dsn: str, data: str = "data") -> Collector:
-        started.append(Collector(tmp_path / data, "--set", f"store.dsn='{dsn}'"))
+    def start(dsn: str, data: str = "data", *options: str) -> Collector:
+        started.append(Collector(tmp_path / data, "--set", f"store.dsn='{dsn}'", *options))
         return started[-1]
 
     yield start
@@ -105,3 +105,31 @@ def test_an_insert_whose_answer_is_lost_is_stored_and_counted_once(
         known = collector.metric("spanledger_items_duplicate_total")
         assert (received, stored + known) == (6, 6)
         assert collector.stop() == 0
+
+
+def test_a_ledger_on_a_server_is_priced_anew_while_a_collector_goes_on(
+    serve: Callable[..., Collector], tmp_path: Path
+) -> None:
+    """The command has the upkeep meanwhile, and the collector gets it back."""
+    prices = tmp_path / "prices.yaml"
+    prices.write_text(
+        "contracts: [{name: less, provider: openai, model: '*', discount_percent: 10}]"
+    )
+    with running(tmp_path / "server") as server:
+        collector = serve(server.dsn, "data", "--set", "settlement.lease_seconds=3")
+        collector.post(body(2))
+        collector.wait_ready().wait_calls(2)
+        asked = ["--from", "2020-01-01", "--to", "2099-01-01", "--format", "json"]
+        asked += ["--data-dir", str(tmp_path / "own"), "--set", f"prices.files=[{prices}]"]
+        asked += ["--set", f"store.dsn='{server.dsn}'", "--set", "settlement.lease_seconds=3"]
+        for changed in (2, 0):
+            answer = CliRunner().invoke(app, ["reprice", *asked])
+            assert answer.exit_code == 0, answer.output
+            assert json.loads(answer.stdout)["total"]["changed"] == changed
+            assert totals(collector) == (2, 2 * COST * Decimal("0.9"))
+            assert collector.rows("SELECT sum(cost_usd) FROM costs_hourly") == [
+                (2 * COST * Decimal("0.9"),)
+            ]
+        collector.post(body())
+        collector.wait_calls(3)
+        assert totals(collector) == (3, 2 * COST * Decimal("0.9") + COST)

@@ -1,17 +1,23 @@
-"""The ledger of a data directory, for commands that need it while no collector runs.
+"""The ledger, for commands that need it for themselves.
 
-Promises: a ledger that is not there, has another owner or lies on a server is told in a sentence;
-what was opened is closed. Never makes a ledger.
+Promises: a ledger that is not there or has another owner is told in a sentence; what was opened is
+closed. One in a data directory is opened while no collector runs. On a server collectors go on
+taking calls, and leave the upkeep to the command (``collector/lease``). Never makes a ledger in a
+data directory.
 """
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from threading import Event, Thread
+from typing import Final
 
 import polars as pl
 from rich.console import Console
 
+from spanledger.collector.lease import Lease
+from spanledger.collector.opening import open_the_store
 from spanledger.collector.price_keeper import keep
 from spanledger.collector.roller import Roller
 from spanledger.collector.settler import Settler
@@ -20,6 +26,12 @@ from spanledger.errors import SpanledgerError
 from spanledger.ledger.catalog import PriceBook
 from spanledger.ledger.settlement_merge import PricesOf
 from spanledger.store.client import Store
+from spanledger.store.errors import StoreUnavailable
+
+# Raises ``LeaseLostError`` when the upkeep is another's.
+StillOwner = Callable[[], None]
+
+_LOOK_S: Final = 0.2
 
 
 class NoLedgerError(SpanledgerError):
@@ -28,6 +40,10 @@ class NoLedgerError(SpanledgerError):
 
 class SealedError(SpanledgerError):
     """Single calls of a time are gone."""
+
+
+class LeaseLostError(SpanledgerError):
+    """Another process does the upkeep now."""
 
 
 class _Unmetered:
@@ -57,6 +73,65 @@ def opened(config: Config) -> Iterator[Store]:
         store.close()
 
 
+@contextmanager
+def opened_anywhere(config: Config) -> Iterator[Store]:
+    """Open the ledger that a configuration names, also on a server.
+
+    Raises:
+        NoLedgerError, StartupError: as ``opened``.
+        StoreUnavailable: a server that does not answer.
+    """
+    if config.store.dsn is None:
+        with opened(config) as store:
+            yield store
+        return
+    store = open_the_store(config)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def owned(store: Store, config: Config) -> Iterator[StillOwner]:
+    """Have the upkeep of the ledger to oneself; what is yielded says whether it is still so.
+
+    Raises:
+        StoreUnavailable: the server does not answer.
+    """
+    if config.store.dsn is None:  # whoever has opened it is alone
+        yield _alone
+        return
+    lease = Lease(store, config.settlement.lease_seconds, goes_first=True)
+    lost, is_over = Event(), Event()
+
+    def renew() -> None:
+        while not is_over.wait(_LOOK_S):
+            with suppress(StoreUnavailable):  # it is held until it runs out
+                if not lease.held():
+                    lost.set()
+                    return
+
+    def still_owner() -> None:
+        if lost.is_set():
+            hint = "Start it again: what was written stays, and it goes on from there"
+            raise LeaseLostError("the upkeep of the ledger went to another process", hint=hint)
+
+    renewing = Thread(target=renew, name="lease")
+    try:
+        with Console(stderr=True).status("Waiting until the collectors leave the upkeep to us"):
+            while not lease.held():
+                time.sleep(_LOOK_S)
+        renewing.start()
+        yield still_owner
+    finally:
+        is_over.set()
+        if renewing.is_alive():
+            renewing.join()
+        with suppress(StoreUnavailable):
+            lease.give_up()
+
+
 def refuse_sealed(first_ns: int, sealed_before_ns: int) -> None:
     """See that a time begins after the moment at which the ledger is sealed.
 
@@ -69,18 +144,24 @@ def refuse_sealed(first_ns: int, sealed_before_ns: int) -> None:
         raise SealedError("single calls of that time were removed", hint=hint)
 
 
-def settle(store: Store, prices_of: PricesOf, book: PriceBook) -> None:
+def _alone() -> None:
+    """Nobody else can have the ledger open."""
+
+
+def settle(
+    store: Store, prices_of: PricesOf, book: PriceBook, still_owner: StillOwner = _alone
+) -> None:
     """Settle what is new, to the end; the book of now is kept first."""
     keep(store, book, time.time_ns())
-    _finish("Settling what is new", Settler(store, prices_of, _Unmetered()).run)
+    _finish("Settling what is new", Settler(store, prices_of, _Unmetered()).run, still_owner)
 
 
-def sum_up(store: Store) -> None:
+def sum_up(store: Store, still_owner: StillOwner = _alone) -> None:
     """Bring the sums by hour and day up to date, to the end."""
-    _finish("Summing up", Roller(store).run)
+    _finish("Summing up", Roller(store).run, still_owner)
 
 
-def _finish(told: str, job: Callable[[], bool]) -> None:
+def _finish(told: str, job: Callable[[], bool], still_owner: StillOwner) -> None:
     with Console(stderr=True).status(told):
         while job():
-            pass
+            still_owner()

@@ -53,6 +53,8 @@ def run(config: Config, stretch: Stretch, name: str, *, dry: bool) -> Told:
         RepriceError: it is no time.
         SealedError: its calls of that time are gone.
         StartupError: another process has the ledger open.
+        LeaseLostError: on a server, another one took the upkeep over; start again.
+        StoreUnavailable: what was corrected stays; start again.
     """
     if stretch.first_ns >= stretch.end_ns:
         raise RepriceError("the time begins after it ends", hint="Give --from a day before --to")
@@ -64,7 +66,7 @@ def run(config: Config, stretch: Stretch, name: str, *, dry: bool) -> Told:
     def prices(calls: pl.DataFrame) -> pl.DataFrame:
         return price(calls, book, known_at_ns=begun_ns)
 
-    with offline.opened(config) as store:
+    with offline.opened_anywhere(config) as store:
         offline.refuse_sealed(stretch.first_ns, store.sealed_before_ns)
         if dry:
             with _bar("Looking", store, stretch) as advance:
@@ -73,10 +75,16 @@ def run(config: Config, stretch: Stretch, name: str, *, dry: bool) -> Told:
                     delta = added(delta, found.delta())
                     advance(piece)
             return Told(name, delta, is_dry=True)
-        offline.settle(store, books.prices_of, book)
-        with _bar("Repricing", store, stretch) as advance:
-            delta = restate(store, stretch, prices, name, begun_ns, progress=advance)
-        offline.sum_up(store)
+        with offline.owned(store, config) as still_owner:
+            offline.settle(store, books.prices_of, book, still_owner)
+            with _bar("Repricing", store, stretch) as advance:
+
+                def progress(piece: Piece) -> None:
+                    still_owner()
+                    advance(piece)
+
+                delta = restate(store, stretch, prices, name, begun_ns, progress=progress)
+            offline.sum_up(store, still_owner)
         return Told(name, delta, is_dry=False)
 
 

@@ -10,6 +10,8 @@ one until something comes into it again.
 
 A claim is a row of ``upkeep``: its name has its begin and its owner, its moment is when it runs
 out. A new claim counts only at the second look, when those that were under way beside it are there.
+A command that needs the ledger for itself claims an early begin, so that the owner gives way to it,
+and starts when whoever owned the upkeep has had its whole term to see that.
 """
 
 import time
@@ -36,11 +38,26 @@ class Lease:
     """The claim of one collector; one thread asks."""
 
     def __init__(
-        self, store: Store, seconds: float, *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        store: Store,
+        seconds: float,
+        *,
+        goes_first: bool = False,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``seconds``: how long after a crash the upkeep rests until another one takes over."""
+        """Claim nothing yet.
+
+        Args:
+            store: where claims are kept.
+            seconds: how long after a crash the upkeep rests until another one takes over; the same
+                for all that share a store.
+            goes_first: go before collectors, also before the owner, which has its term to notice.
+            monotonic: the clock of this process.
+        """
         self._store = store
         self._seconds = seconds
+        self._arrived_s = seconds if goes_first else _ARRIVED_S
+        self._goes_first = goes_first
         self._monotonic = monotonic
         self._owner = uuid.uuid4().hex
         self._since_ns = 0
@@ -80,7 +97,7 @@ class Lease:
         claims = self._claims()
         self._since_ns = next((since for since, owner in claims if owner == self._owner), 0)
         self._ends_at = now + self._seconds
-        arrived = self._monotonic() >= self._claimed_at + _ARRIVED_S
+        arrived = self._monotonic() >= self._claimed_at + self._arrived_s
         self._is_first = bool(claims) and claims[0][1] == self._owner and arrived
         pause_s = self._seconds / _RENEWALS if arrived else _ARRIVED_S
         self._look_at = now + min(pause_s, self._seconds / _RENEWALS)
@@ -94,8 +111,10 @@ class Lease:
         return [(row["since_ns"], row["owner"]) for row in rows]
 
     def _claim(self, seconds: float) -> None:
+        # A claim of seconds since 1970 is before all claims of nanoseconds, and in order with such.
+        newly_ns = int(time.time()) if self._goes_first else 0
         values = {
-            "since_ns": self._since_ns,
+            "since_ns": self._since_ns or newly_ns,
             "owner": self._owner,
             "lasts_ms": round(seconds * 1_000),
         }
