@@ -3,6 +3,7 @@
 import json
 from decimal import Decimal
 from pathlib import Path
+from socket import socket
 from typing import Any
 
 import pytest
@@ -104,3 +105,12 @@ def test_a_directory_without_a_ledger_is_told(tmp_path: Path) -> None:
     refused = reprice(tmp_path)
     assert refused.exit_code != 0
     assert "there is no ledger" in refused.stderr
+
+
+def test_a_server_that_is_away_is_told(tmp_path: Path) -> None:
+    with socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and nobody listens
+        dsn = f"store.dsn='clickhouse://127.0.0.1:{nobody.getsockname()[1]}'"
+        refused = reprice(tmp_path, "--set", dsn)
+    assert refused.exit_code == 2
+    assert "the server at 127.0.0.1" in refused.stderr

@@ -42,6 +42,10 @@ class SealedError(SpanledgerError):
     """Single calls of a time are gone."""
 
 
+class ServerAwayError(SpanledgerError):
+    """The server that holds the ledger does not answer, or not as it should."""
+
+
 class LeaseLostError(SpanledgerError):
     """Another process does the upkeep now."""
 
@@ -79,17 +83,22 @@ def opened_anywhere(config: Config) -> Iterator[Store]:
 
     Raises:
         NoLedgerError, StartupError: as ``opened``.
-        StoreUnavailable: a server that does not answer.
+        ServerAwayError: a server that does not answer, now or later.
     """
     if config.store.dsn is None:
         with opened(config) as store:
             yield store
         return
-    store = open_the_store(config)
     try:
-        yield store
-    finally:
-        store.close()
+        store = open_the_store(config)
+        try:
+            yield store
+        finally:
+            store.close()
+    except StoreUnavailable as error:
+        where = f"{config.store.dsn.host}:{config.store.dsn.port}"
+        hint = "See its log, then start the command again: what was written stays"
+        raise ServerAwayError(f"the server at {where} failed ({error})", hint=hint) from error
 
 
 @contextmanager

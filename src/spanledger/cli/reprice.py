@@ -27,6 +27,7 @@ from spanledger.config import Config
 from spanledger.errors import SpanledgerError
 from spanledger.ledger.pricing import price
 from spanledger.ledger.repricing import DELTA, added
+from spanledger.ledger.settlement_merge import Price
 from spanledger.store.client import Store
 
 _SUMS: Final = [name for name, dtype in DELTA.items() if dtype.is_numeric()]
@@ -54,29 +55,25 @@ def run(config: Config, stretch: Stretch, name: str, *, dry: bool) -> Told:
         SealedError: its calls of that time are gone.
         StartupError: another process has the ledger open.
         LeaseLostError: on a server, another one took the upkeep over; start again.
-        StoreUnavailable: what was corrected stays; start again.
+        ServerAwayError: what was corrected stays; start again.
     """
     if stretch.first_ns >= stretch.end_ns:
         raise RepriceError("the time begins after it ends", hint="Give --from a day before --to")
     books = Books(config.data_dir / "books")
     book = books.load(config.prices.files, config.prices.data)
-    begun_ns = time.time_ns()
-    name = name or stretch.run(book.version, begun_ns)
 
     def prices(calls: pl.DataFrame) -> pl.DataFrame:
-        return price(calls, book, known_at_ns=begun_ns)
+        return price(calls, book, known_at_ns=0)
 
     with offline.opened_anywhere(config) as store:
         offline.refuse_sealed(stretch.first_ns, store.sealed_before_ns)
         if dry:
-            with _bar("Looking", store, stretch) as advance:
-                delta = DELTA.to_frame()
-                for piece, found in repriced(store, stretch, prices):
-                    delta = added(delta, found.delta())
-                    advance(piece)
-            return Told(name, delta, is_dry=True)
+            name = name or stretch.run(book.version, time.time_ns())
+            return Told(name, _looked_at(store, stretch, prices), is_dry=True)
         with offline.owned(store, config) as still_owner:
             offline.settle(store, books.prices_of, book, still_owner)
+            begun_ns = time.time_ns()  # no earlier: what was said until now was said at old prices
+            name = name or stretch.run(book.version, begun_ns)
             with _bar("Repricing", store, stretch) as advance:
 
                 def progress(piece: Piece) -> None:
@@ -86,6 +83,15 @@ def run(config: Config, stretch: Stretch, name: str, *, dry: bool) -> Told:
                 delta = restate(store, stretch, prices, name, begun_ns, progress=progress)
             offline.sum_up(store, still_owner)
         return Told(name, delta, is_dry=False)
+
+
+def _looked_at(store: Store, stretch: Stretch, prices: Price) -> pl.DataFrame:
+    delta = DELTA.to_frame()
+    with _bar("Looking", store, stretch) as advance:
+        for piece, found in repriced(store, stretch, prices):
+            delta = added(delta, found.delta())
+            advance(piece)
+    return delta
 
 
 @contextmanager
