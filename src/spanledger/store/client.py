@@ -20,6 +20,7 @@ from typing import Any, Final, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from spanledger.errors import StartupError
@@ -234,8 +235,11 @@ class Store:
             self._insert(part)
 
     def _insert(self, part: pa.Table) -> None:
+        self._add(self._writing, lambda client: client.insert_arrow("entries", part))
+
+    def _add(self, session: Session, insert: Callable[[Client], object]) -> None:
         try:
-            self._writing.run(lambda client: client.insert_arrow("entries", part))
+            session.run(insert)
         except ClickHouseError as error:
             raise of_insert(error) from error
         except OSError as error:  # the engine is handed a file in the directory for such files
@@ -257,20 +261,13 @@ class Store:
         return new
 
     def restate_prices(self, prices: pa.Table, parameters: Mapping[str, Any]) -> None:
-        """Correct calls by what they cost now (``PRICES_ARROW``); see ``restate_prices.sql``.
-
-        ``derive_restated`` has to follow, also after an error.
+        """Correct calls by what they cost now (``PRICES_ARROW``); ``derive_restated`` follows.
 
         Raises:
             BadRows, StoreUnavailable: as ``insert``.
         """
         text = self._shape.render(statement("restate_prices"))
-        try:
-            self._restating.run(lambda client: run_handed(client, text, prices, parameters))
-        except ClickHouseError as error:
-            raise of_insert(error) from error
-        except OSError as error:
-            raise unavailable(error) from error
+        self._add(self._restating, lambda client: run_handed(client, text, prices, parameters))
 
     def add_prices(self, prices: pa.Table) -> None:
         """Add states of prices (``STATES_ARROW``).
