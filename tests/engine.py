@@ -1,18 +1,23 @@
 """Entries to put into a ledger, for tests that need a real one.
 
-``Store.open_embedded(tmp_path / "ledger")`` takes 0.1 s after the first; any number may follow one
-another, but the engine has one path per process: close a store before the next one is opened, and
-give no fixture that holds one a wider scope than "module".
+Any number of ledgers may follow one another, but the engine has one path per process: close a
+store before the next one is opened, and give no fixture that holds one a wider scope than "module".
 """
 
+import atexit
+import shutil
+import tempfile
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from spanledger.ledger.schema import ENTRIES, MONEY, entries_to_arrow
+from spanledger.store.client import Store
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -22,6 +27,26 @@ _PLAIN = {
     pl.Boolean: False,
     pl.List: [],
 }
+
+
+def open_ledger(path: Path) -> Store:
+    """As ``Store.open_embedded``, which says how; a ledger that is new begins as a copy.
+
+    To make its tables costs the engine more than to open it, and many tests need a new one. That
+    they are made is what the tests of migrations and of the client look at.
+    """
+    if not path.exists():
+        shutil.copytree(_nothing(), path, symlinks=True)
+    return Store.open_embedded(path)
+
+
+@cache
+def _nothing() -> Path:
+    """The directory of a closed ledger without entries; no other may be open when it is made."""
+    directory = Path(tempfile.mkdtemp(prefix="spanledger-nothing-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    Store.open_embedded(directory / "ledger").close()
+    return directory / "ledger"
 
 
 def entry(number: int = 1, **facts: Any) -> dict[str, Any]:

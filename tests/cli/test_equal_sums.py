@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from engine import entries, entry
+from engine import entries, entry, open_ledger
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from spanledger.cli.export import Request, run
@@ -45,7 +45,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.store = Store.open_embedded(path / "ledger")
+        self.store = open_ledger(path / "ledger")
         self.reading = self.store.open_session(READING)
         self.now = datetime(2026, 11, 2, tzinfo=UTC)
         self.costs: dict[int, Decimal] = {}

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
-from engine import NOON, entries, entry
+from engine import NOON, entries, entry, open_ledger
 from focus_charges import charges, difference
 from focus_rules import total, violations
 from sql_listener import Bounds, listening
@@ -23,7 +23,6 @@ from typer.testing import CliRunner
 from spanledger.cli.app import app
 from spanledger.cli.export import ExportError, Request, run as export
 from spanledger.ledger.schema import entries_to_arrow
-from spanledger.store.client import Store
 
 RANGE = ("--from", "2026-11-01", "--to", "2026-12-01")
 FIRST_NS = int(NOON.timestamp()) * 10**9
@@ -44,7 +43,7 @@ def booked() -> pl.DataFrame:
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory, booked: pl.DataFrame) -> Path:
     made = tmp_path_factory.mktemp("data")
-    store = Store.open_embedded(made / "clickhouse")
+    store = open_ledger(made / "clickhouse")
     store.insert(pa.Table.from_batches([entries_to_arrow(booked)]))
     store.close()
     return made
@@ -52,7 +51,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory, booked: pl.DataFrame) -> 
 
 @pytest.fixture
 def url(data_dir: Path) -> Iterator[str]:
-    store = Store.open_embedded(data_dir / "clickhouse")
+    store = open_ledger(data_dir / "clickhouse")
     with listening(store, Bounds()) as port:
         yield f"http://127.0.0.1:{port}"
     store.close()
@@ -104,7 +103,7 @@ def test_a_ledger_that_no_collector_has_open_is_read_itself(
 
 
 def test_a_user_of_the_configuration_asks(data_dir: Path) -> None:
-    store = Store.open_embedded(data_dir / "clickhouse")
+    store = open_ledger(data_dir / "clickhouse")
     with listening(store, Bounds(), {"ada": "secret"}) as port:
         settings = (f"sql.listen=127.0.0.1:{port}", "sql.users=[{name: ada, password: secret}]")
         known = run(*RANGE, *(part for each in settings for part in ("--set", each)))
@@ -116,7 +115,7 @@ def test_a_user_of_the_configuration_asks(data_dir: Path) -> None:
 
 
 def test_corrections_of_money_are_in_the_sum(tmp_path: Path, booked: pl.DataFrame) -> None:
-    store = Store.open_embedded(tmp_path / "clickhouse")
+    store = open_ledger(tmp_path / "clickhouse")
     store.insert(pa.Table.from_batches([entries_to_arrow(booked)]))
     leg = entries_to_arrow(difference(booked[:1], Decimal("-0.001")))
     store.insert(pa.Table.from_batches([leg]))
@@ -129,7 +128,7 @@ def test_corrections_of_money_are_in_the_sum(tmp_path: Path, booked: pl.DataFram
 
 
 def test_answers_that_are_too_large_come_in_smaller_pieces(tmp_path: Path) -> None:
-    store = Store.open_embedded(tmp_path / "clickhouse")
+    store = open_ledger(tmp_path / "clickhouse")
     store.insert(entries(*(entry(number, user_id="u" * 2_000) for number in range(120))))
     with listening(store, Bounds(result_bytes_max=100_000)) as port:
         code, shown, told = run(

@@ -10,6 +10,7 @@ import doubles
 import polars as pl
 import pyarrow as pa
 import pytest
+from engine import open_ledger
 from focus_rules import total, violations
 
 from spanledger.cli import comparing
@@ -24,7 +25,6 @@ from spanledger.ledger.pricing import price
 from spanledger.ledger.schema import entries_to_arrow
 from spanledger.ledger.what_if import Switch
 from spanledger.reports.export import VIEWS
-from spanledger.store.client import Store
 
 CAPTURES = ("openinference-anthropic", "openllmetry-langchain-both", "agent-framework")
 Export = Callable[[str], pl.DataFrame]
@@ -39,7 +39,7 @@ class Unmetered:
 def query(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Query]:
     """Asks a ledger of calls that were observed more than once."""
     data_dir = tmp_path_factory.mktemp("settled")
-    store = Store.open_embedded(data_dir / "clickhouse")
+    store = open_ledger(data_dir / "clickhouse")
     for capture in CAPTURES:
         charges = entries_to_arrow(doubles.charges_of(capture))
         store.insert(pa.Table.from_batches([charges]))

@@ -4,26 +4,25 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from engine import NOON, entries, entry
+from engine import NOON, entries, entry, open_ledger
 from typer.testing import CliRunner
 
 from spanledger.cli.app import app
 from spanledger.cli.prune import PruneError, run
 from spanledger.config import Config
-from spanledger.store.client import Store
 
 NOW = NOON + timedelta(days=40)
 
 
 def test_calls_go_settled_and_their_sums_stay(tmp_path: Path) -> None:
-    store = Store.open_embedded(tmp_path / "clickhouse")
+    store = open_ledger(tmp_path / "clickhouse")
     twins = [entry(number, response_id="r", scope_name=str(number)) for number in (1, 2)]
     store.insert(entries(*twins, entry(3, start_time=NOW - timedelta(days=3))))
     store.close()
     assert (
         run(Config(data_dir=tmp_path), NOON + timedelta(days=1), NOW) == 5
     )  # two charges, three legs
-    store = Store.open_embedded(tmp_path / "clickhouse")
+    store = open_ledger(tmp_path / "clickhouse")
     try:
         calls = "(SELECT count() FROM calls)"
         sql = f"SELECT {calls}, sum(calls), toString(sum(cost_usd)) FROM costs_daily"  # noqa: S608

@@ -7,11 +7,10 @@ from socket import socket
 from typing import Any
 
 import pytest
-from engine import entries, entry
+from engine import entries, entry, open_ledger
 from typer.testing import CliRunner
 
 from spanledger.cli.app import app
-from spanledger.store.client import Store
 
 STRETCH = ("--from", "2026-11-01", "--to", "2026-11-02")
 
@@ -21,7 +20,7 @@ def reprice(data_dir: Path, *options: str) -> Any:
 
 
 def costs(data_dir: Path, view: str = "calls") -> Any:
-    store = Store.open_embedded(data_dir / "clickhouse")
+    store = open_ledger(data_dir / "clickhouse")
     sql = f"SELECT sum(cost_usd) FROM {view}"  # noqa: S608 - ours
     found = store._reading.run(lambda client: client.query(sql).result_rows)
     store.close()
@@ -30,7 +29,7 @@ def costs(data_dir: Path, view: str = "calls") -> Any:
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
-    store = Store.open_embedded(tmp_path / "clickhouse")
+    store = open_ledger(tmp_path / "clickhouse")
     store.insert(entries(entry(1, request_model="gpt-4o"), entry(2, request_model="gpt-4o")))
     store.close()
     return tmp_path
@@ -45,7 +44,7 @@ def test_a_dry_run_tells_what_would_change_and_changes_nothing(data_dir: Path) -
 
 def test_a_dry_run_settles_nothing_either(tmp_path: Path) -> None:
     twin: dict[str, Any] = {"response_id": "r", "request_model": "gpt-4o"}
-    store = Store.open_embedded(tmp_path / "clickhouse")
+    store = open_ledger(tmp_path / "clickhouse")
     store.insert(entries(entry(1, **twin, scope_name="a"), entry(2, **twin, scope_name="b")))
     store.close()
     reprice(tmp_path, "--dry-run")
@@ -74,7 +73,7 @@ def test_the_prices_of_a_run_are_kept_and_those_of_a_dry_run_are_not(data_dir: P
             JOIN prices AS p ON p.price_id = line.price_id
             WHERE line.unit = 'input_tokens'
         """
-        store = Store.open_embedded(data_dir / "clickhouse")
+        store = open_ledger(data_dir / "clickhouse")
         found = store._reading.run(lambda client: client.query(sql).result_rows)
         store.close()
         return found
@@ -87,7 +86,7 @@ def test_the_prices_of_a_run_are_kept_and_those_of_a_dry_run_are_not(data_dir: P
 
 
 def test_what_is_sealed_is_refused_with_the_first_day_that_is_left(data_dir: Path) -> None:
-    store = Store.open_embedded(data_dir / "clickhouse")
+    store = open_ledger(data_dir / "clickhouse")
     store.seal(1_793_577_600 * 10**9)
     store.close()
     refused = reprice(data_dir)

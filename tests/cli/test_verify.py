@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from engine import open_ledger
 from ledgers import Ledger, settle
 from pricing_calls import BOOK, NOON, call, priced
 from sql_listener import Bounds, listening
@@ -16,7 +17,6 @@ from typer.testing import CliRunner
 from spanledger.cli.app import app
 from spanledger.collector.price_keeper import keep
 from spanledger.collector.roller import Roller
-from spanledger.store.client import Store
 
 
 def verify(*options: str) -> tuple[int, str, str]:
@@ -53,7 +53,7 @@ def offline(ledger: Ledger, *options: str) -> tuple[int, str, str]:
 
 
 def forge(ledger: Ledger, charges: pl.DataFrame) -> None:
-    ledger.store = Store.open_embedded(ledger.path)
+    ledger.store = open_ledger(ledger.path)
     ledger.deliver(charges)
     ledger.store.close()
 
@@ -62,7 +62,7 @@ def test_a_sound_ledger_is_told_so_alone_and_beside_a_collector(ledger: Ledger) 
     code, shown, told = offline(ledger)
     assert (code, told) == (0, "")
     assert "Every figure was reproduced" in shown
-    store = Store.open_embedded(ledger.path)
+    store = open_ledger(ledger.path)
     with listening(store, Bounds()) as port:
         beside = verify("--url", f"http://127.0.0.1:{port}", "--format", "json")
     store.close()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from engine import NOON, entries, entry
+from engine import NOON, entries, entry, open_ledger
 from sql_listener import Bounds, listening
 from typer.testing import CliRunner
 
@@ -21,7 +21,6 @@ from spanledger.config import load
 from spanledger.ledger.catalog import PriceBook
 from spanledger.ledger.what_if import Switch
 from spanledger.reports.export import TooMuch
-from spanledger.store.client import Store
 
 DAYS = ("--from", "2026-11-01", "--to", "2026-11-03")
 NANO = ("--to-model", "gpt-5-nano")
@@ -45,7 +44,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three calls of a million tokens each, and one after the days that are asked for."""
     made = tmp_path_factory.mktemp("data")
     mini = {"model": "gpt-5-mini", "request_model": "gpt-5-mini", **MILLION}
-    store = Store.open_embedded(made / "clickhouse")
+    store = open_ledger(made / "clickhouse")
     store.insert(
         entries(
             entry(1, **mini, cost_usd=Decimal(1)),
@@ -60,7 +59,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def url(data_dir: Path) -> Iterator[str]:
-    store = Store.open_embedded(data_dir / "clickhouse")
+    store = open_ledger(data_dir / "clickhouse")
     with listening(store, Bounds()) as port:
         yield f"http://127.0.0.1:{port}"
     store.close()
@@ -162,7 +161,7 @@ def test_a_time_that_ends_before_it_begins_is_refused(url: str) -> None:
 
 
 def test_what_is_sealed_is_refused_with_the_first_day_that_is_left(tmp_path: Path) -> None:
-    store = Store.open_embedded(tmp_path / "clickhouse")
+    store = open_ledger(tmp_path / "clickhouse")
     store.seal(1_793_577_600 * 10**9)
     with listening(store, Bounds()) as port:
         refused = ask("--url", f"http://127.0.0.1:{port}", *DAYS, *NANO)

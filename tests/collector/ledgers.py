@@ -7,12 +7,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from doubles import BOOK
+from engine import open_ledger
 
 from spanledger.collector.settler import Settler
 from spanledger.ledger.pricing import price
 from spanledger.ledger.schema import entries_to_arrow
 from spanledger.ledger.settlement_merge import Price, PricesOf
-from spanledger.store.client import Store
 
 
 class Unmetered:
@@ -26,11 +26,11 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.store = Store.open_embedded(path)
+        self.store = open_ledger(path)
 
     def reopen(self) -> None:
         self.store.close()
-        self.store = Store.open_embedded(self.path)
+        self.store = open_ledger(self.path)
 
     def query(self, sql: str) -> Any:
         return self.store._reading.run(lambda client: client.query(sql).result_rows)

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from engine import entries, entry
+from engine import entries, entry, open_ledger
 
 from spanledger.collector.journal import Journal
 from spanledger.collector.pruner import prune
@@ -93,7 +93,7 @@ class Bench:
 
     def opened(self) -> Store:
         if self.store is None:
-            self.store = Store.open_embedded(self.directory / "ledger")
+            self.store = open_ledger(self.directory / "ledger")
         return self.store
 
     def close(self) -> None:

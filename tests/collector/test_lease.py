@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from time import sleep
 
 import pytest
+from engine import open_ledger
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from spanledger.collector.lease import Lease
@@ -15,7 +16,7 @@ TERM_S = 600.0
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    opened = Store.open_embedded(tmp_path_factory.mktemp("lease") / "ledger")
+    opened = open_ledger(tmp_path_factory.mktemp("lease") / "ledger")
     yield opened
     opened.close()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from engine import entries, entry
+from engine import entries, entry, open_ledger
 
 from spanledger.collector.journal import Journal
 from spanledger.collector.journal.mark import Position
@@ -54,7 +54,7 @@ class Bench:
 
     def opened(self) -> Store:
         if self.store is None:
-            self.store = Store.open_embedded(self.directory / "ledger")
+            self.store = open_ledger(self.directory / "ledger")
         return self.store
 
     def add(self, part: int, *, stored: bool = True) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine import entries, entry
+from engine import entries, entry, open_ledger
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from spanledger.collector.pruner import Pruner, prune
@@ -35,7 +35,7 @@ def ns(moment: datetime) -> int:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store.open_embedded(tmp_path / "ledger")
+    opened = open_ledger(tmp_path / "ledger")
     yield opened
     opened.close()
 
@@ -193,7 +193,7 @@ def test_a_collector_learns_of_a_seal_that_another_one_on_its_store_has_set(
 ) -> None:
     month_ago = START - timedelta(days=40)
     clock = Clock(START + 2 * HOUR)
-    other = Store.open_embedded(tmp_path / "ledger")
+    other = open_ledger(tmp_path / "ledger")
     store.insert(entries(call(1, month_ago), call(2, START)))
     roll(Roller(store, clock_ns=clock))
     before = ask(store, "SELECT sum(calls), sum(cost_usd) FROM costs_daily")

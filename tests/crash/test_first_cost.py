@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from crash.killer import Victim
 from crash.wires import GrpcWire, HttpWire
-from engine import entries, entry
+from engine import entries, entry, open_ledger
 from fakes import Meters
 from otlp_requests import Span, chat, request
 
@@ -19,7 +19,6 @@ from spanledger.collector.dead_letters import DeadLetters
 from spanledger.collector.journal import Journal
 from spanledger.collector.writer import Writer
 from spanledger.ledger.schema import ENTRIES_ARROW
-from spanledger.store.client import Store
 
 MONTH_END = datetime(2026, 11, 1, tzinfo=UTC)
 RECORDED = datetime(2026, 11, 2, tzinfo=UTC)
@@ -36,7 +35,7 @@ def delivered(number: int, delivery: int) -> dict[str, Any]:
 
 def run(directory: Path, batches: list[pa.Table]) -> None:
     """One life of a collector: take the batches, store them, stop."""
-    store = Store.open_embedded(directory / "ledger")
+    store = open_ledger(directory / "ledger")
     journal = Journal.open(
         directory / "journal",
         ENTRIES_ARROW,
@@ -69,7 +68,7 @@ def test_the_first_recorded_cost_stays_over_prices_batches_restarts_and_a_months
                 first.setdefault(row["span_id"].hex(), row["cost_usd"])
             batches.append(entries(*rows))
         run(tmp_path, batches)
-    store = Store.open_embedded(tmp_path / "ledger")
+    store = open_ledger(tmp_path / "ledger")
     sql = "SELECT span_id, cost_usd FROM calls"
     ledger = store._reading.run(lambda client: client.query(sql).result_rows)
     store.close()

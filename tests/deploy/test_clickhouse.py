@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from clickhouse_connect.driver.client import Client
+from engine import open_ledger
 
 from spanledger.store.client import READING, Store
 from spanledger.store.server import _CLUSTER
@@ -24,7 +25,7 @@ GRANTS = [query.text or "" for query in USERS.iter("query")]
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    store = Store.open_embedded(tmp_path_factory.mktemp("clickhouse") / "ledger")
+    store = open_ledger(tmp_path_factory.mktemp("clickhouse") / "ledger")
     yield store
     store.close()
 

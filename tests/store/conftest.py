@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from engine import NOON, entries, entry
+from engine import NOON, entries, entry, open_ledger
 from sql_listener import Bounds
 
 from spanledger.store.client import Store
@@ -15,7 +15,7 @@ from spanledger.store.client import Store
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store.open_embedded(tmp_path / "ledger")
+    opened = open_ledger(tmp_path / "ledger")
     yield opened
     opened.close()
 
@@ -35,7 +35,7 @@ def bounds() -> Bounds:
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """A ledger of three calls; not beside ``store``: the engine has one path at a time."""
-    opened = Store.open_embedded(tmp_path_factory.mktemp("store") / "ledger")
+    opened = open_ledger(tmp_path_factory.mktemp("store") / "ledger")
     opened.insert(three_calls())
     yield opened
     opened.close()

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import OperationalError
-from engine import NOON, entries, entry
+from engine import NOON, entries, entry, open_ledger
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from spanledger.errors import StartupError
@@ -294,7 +294,7 @@ def test_ledgers_can_be_opened_one_after_another_and_keep_what_they_hold(tmp_pat
 
 
 def test_a_closed_store_is_unavailable(tmp_path: Path) -> None:
-    store = Store.open_embedded(tmp_path / "ledger")
+    store = open_ledger(tmp_path / "ledger")
     store.close()
     store.close()
     assert not store.ping()
@@ -308,7 +308,7 @@ def test_a_closed_store_is_unavailable(tmp_path: Path) -> None:
 
 
 def test_closing_ends_a_query_that_would_run_for_hours(tmp_path: Path) -> None:
-    store = Store.open_embedded(tmp_path / "ledger")
+    store = open_ledger(tmp_path / "ledger")
     session = store.open_session({"readonly": 1})
     running = threading.Event()
     ended: list[BaseException] = []

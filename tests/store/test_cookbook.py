@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine import entries, entry
+from engine import entries, entry, open_ledger
 from sql_listener import Bounds
 from starlette.testclient import TestClient
 
@@ -191,7 +191,7 @@ def keep_prices(store: Store) -> None:
 
 @pytest.fixture(scope="module")
 def http(tmp_path_factory: pytest.TempPathFactory, bounds: Bounds) -> Iterator[TestClient]:
-    store = Store.open_embedded(tmp_path_factory.mktemp("cookbook") / "ledger")
+    store = open_ledger(tmp_path_factory.mktemp("cookbook") / "ledger")
     store.insert(entries(*CALLS))
     keep_prices(store)
     with TestClient(create_app(store, bounds)) as client:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from clickhouse_server import StandIn, running
-from engine import NOON, entries, entry
+from engine import NOON, entries, entry, open_ledger
 from sql_listener import Bounds
 from starlette.testclient import TestClient
 
@@ -171,7 +171,7 @@ def test_times_are_in_utc_whatever_the_server_thinks(store: Store) -> None:
 def test_an_embedded_ledger_is_copied_as_the_manual_says(
     server: Server, store: Store, tmp_path: Path
 ) -> None:
-    embedded = Store.open_embedded(tmp_path / "ledger")
+    embedded = open_ledger(tmp_path / "ledger")
     facts = {"customer": "moved", "attributes": [{"key": "a", "value": "b"}]}
     embedded.insert(entries(*(entry(next(_numbers), **facts) for _ in range(3))))
     days = "SELECT * FROM entries WHERE toDate(start_time) = '2026-11-01' FORMAT Arrow"
