@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 # Exact versions: pyproject.toml says what may work, constraints.txt what was tested.
 INSTALLED := $(VENV)/.installed
 # A process for each core, as many as four: a collector and an engine beside it take 1 GiB. A file's
-# tests stay together, because they share a collector. One process: make test PYTEST=.venv/bin/pytest
-PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+# tests stay together, because they share a collector; the long files come first (tests/conftest.py).
+# One process: make test PYTEST=.venv/bin/pytest
+PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 \
+  --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo demo-once test lint types fast slow differential chaos bench \

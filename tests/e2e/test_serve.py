@@ -39,6 +39,18 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Collector]]:
         collector.stop()
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
+    """One for tests that do not mind what else it was sent."""
+    collector = Collector(tmp_path_factory.mktemp("shared") / "data").wait_ready()
+    yield collector
+    collector.stop()
+
+
+def stored(collector: Collector) -> int:
+    return int(collector.rows("SELECT count() FROM calls")[0][0])
+
+
 def test_a_span_becomes_a_row_a_metric_and_a_sum(serve: Callable[..., Collector]) -> None:
     collector = serve().wait_ready()
     spans = [chat(), chat("gpt-5-mini", user__id="ada"), chat("acme-llm"), Span({"db.system": "x"})]
@@ -104,35 +116,36 @@ def test_bad_input_is_told_and_harms_nobody_else(serve: Callable[..., Collector]
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
-def test_the_standard_exporters_deliver(serve: Callable[..., Collector], protocol: str) -> None:
-    collector = serve().wait_ready()
+def test_the_standard_exporters_deliver(shared: Collector, protocol: str) -> None:
+    calls = stored(shared)
+    received = shared.metric("spanledger_items_received_total", transport=protocol)
     exporter = (
-        GrpcExporter(f"http://{collector.addresses['OTLP/gRPC']}", insecure=True)
+        GrpcExporter(f"http://{shared.addresses['OTLP/gRPC']}", insecure=True)
         if protocol == "grpc"
-        else HttpExporter(f"http://{collector.addresses['OTLP/HTTP']}/v1/traces")
+        else HttpExporter(f"http://{shared.addresses['OTLP/HTTP']}/v1/traces")
     )
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     with provider.get_tracer("app").start_as_current_span("chat gpt-4o") as span:
         span.set_attributes(dict(chat().attributes))
     provider.shutdown()
-    collector.wait_calls(1)
-    assert collector.metric("spanledger_items_received_total", transport=protocol) == 1
+    shared.wait_calls(calls + 1)
+    assert stored(shared) == calls + 1
+    items = shared.metric("spanledger_items_received_total", transport=protocol)
+    assert items == received + 1
 
 
-def test_metrics_satisfy_promtool_and_parse_as_openmetrics(
-    serve: Callable[..., Collector],
-) -> None:
-    collector = serve().wait_ready()
-    collector.post(request([chat(), chat('odd "name"\n{}')]).SerializeToString())
-    collector.wait_calls(2)
-    text = collector.get("web", "/metrics")[1]
+def test_metrics_satisfy_promtool_and_parse_as_openmetrics(shared: Collector) -> None:
+    calls = stored(shared)
+    shared.post(request([chat(), chat('odd "name"\n{}')]).SerializeToString())
+    shared.wait_calls(calls + 2)
+    text = shared.get("web", "/metrics")[1]
     checked = subprocess.run(
         ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=60
     )
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
     accept = {"accept": "application/openmetrics-text; version=1.0.0"}
-    exposed = collector.get("web", "/metrics", accept)[1]
+    exposed = shared.get("web", "/metrics", accept)[1]
     families = list(text_string_to_metric_families(exposed))  # type: ignore[no-untyped-call]
     assert {"genai_cost_usd", "genai_tokens", "genai_calls"} <= {family.name for family in families}
 
@@ -209,20 +222,22 @@ def refusal(collector: Collector) -> str:
     return text
 
 
-def test_a_taken_port_is_one_clear_sentence(serve: Callable[..., Collector]) -> None:
-    first = serve().wait_ready()
+def test_a_taken_port_is_one_clear_sentence(
+    serve: Callable[..., Collector], shared: Collector
+) -> None:
     for key, name in (("otlp_grpc", "OTLP/gRPC"), ("web", "web")):
-        second = serve(data=f"other-{key}", **{key: first.addresses[name]})
+        second = serve(data=f"other-{key}", **{key: shared.addresses[name]})
         text = refusal(second)
-        assert first.addresses[name] in text
+        assert shared.addresses[name] in text
         assert f"{key.replace('_', '.')}.listen" in text
 
 
-def test_a_directory_with_an_owner_is_one_clear_sentence(serve: Callable[..., Collector]) -> None:
-    first = serve().wait_ready()
-    second = serve()
+def test_a_directory_with_an_owner_is_one_clear_sentence(
+    serve: Callable[..., Collector], shared: Collector
+) -> None:
+    second = serve(data=str(shared.log.with_suffix("")))
     assert second.process.wait(60) == 2
-    assert str(first.process.pid) in second.log.read_text()
+    assert str(shared.process.pid) in second.log.read_text()
     assert "Traceback" not in second.log.read_text()
 
 

@@ -20,13 +20,6 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
-@pytest.fixture
-def held(store: Store) -> Store:
-    """A fresh ledger of three calls."""
-    store.insert(three_calls())
-    return store
-
-
 @pytest.fixture(scope="module")
 def bounds() -> Bounds:
     return Bounds()

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from spanledger.errors import StartupError
 from spanledger.ledger.schema import ENTRIES, ENTRIES_ARROW
-from spanledger.store.client import DIMENSIONS, Store
+from spanledger.store.client import Store
 from spanledger.store.errors import BadRows, StoreUnavailable
 
 
@@ -171,59 +171,6 @@ def test_known_is_what_the_ledger_holds_however_batched(
         assert known.to_pylist() == expected
         store.insert(table.filter(pa.array([not one for one in expected], pa.bool_())))
     assert rows(store, "SELECT count() FROM entries") == [(len(held),)]
-
-
-# --- what is asked ------------------------------------------------------------------------------
-
-
-def test_spend_is_the_sum_of_the_calls_that_match(held: Store) -> None:
-    assert held.spent_usd({}, NOON) == Decimal("0.250000000000000001")
-    assert held.spent_usd({}, NOON + timedelta(microseconds=1)) == Decimal("1e-18")
-    assert held.spent_usd({"customer": "acme", "user_id": "ada"}, NOON) == Decimal("0.25")
-    assert held.spent_usd({"customer": "nobody"}, NOON) == 0
-    assert held.spent_usd({"customer": ""}, NOON) == 0  # the call that did not say is unpriced
-
-
-@pytest.mark.parametrize("dimension", DIMENSIONS)
-def test_every_dimension_narrows_the_spend(held: Store, dimension: str) -> None:
-    hostile = "x' OR '1' = '1"
-    assert held.spent_usd({dimension: hostile}, NOON) == 0
-
-
-def test_an_unknown_dimension_is_refused_by_name(held: Store) -> None:
-    with pytest.raises(ValueError, match="no dimension 'colour': use one of tenant, service"):
-        held.spent_usd({"colour": "red"}, NOON)
-
-
-def test_a_time_without_a_zone_is_refused(held: Store) -> None:
-    with pytest.raises(ValueError, match="add \\+00:00"):
-        held.spent_usd({}, NOON.replace(tzinfo=None))
-
-
-def test_a_time_in_another_zone_is_the_same_instant(
-    held: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TZ", "America/New_York")
-    elsewhere = NOON.astimezone(datetime.fromisoformat("2026-01-01T00:00+05:30").tzinfo)
-    assert held.spent_usd({}, elsewhere) == held.spent_usd({}, NOON)
-
-
-def test_health_counts_what_is_stored(held: Store) -> None:
-    health = held.query("health").to_pylist()[0]
-    assert health["detached_parts"] == 0
-    assert health["stored_rows"] == 3
-    assert health["stored_bytes"] > 0
-
-
-@pytest.mark.parametrize("name", ["../001_entries", "spend.sql", "", "a b"])
-def test_a_query_name_that_leads_elsewhere_is_refused(held: Store, name: str) -> None:
-    with pytest.raises(ValueError, match="a plain word"):
-        held.query(name)
-
-
-def test_reading_cannot_write(held: Store) -> None:
-    with pytest.raises(Exception, match="readonly"):
-        held._reading.run(lambda client: client.command("TRUNCATE TABLE entries"))
 
 
 # --- trouble ------------------------------------------------------------------------------------
