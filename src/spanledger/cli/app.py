@@ -354,7 +354,7 @@ def reprice(  # noqa: PLR0913, PLR0917 - an option each
     data_dir: DataDir = None,
     overrides: Overrides = None,
 ) -> None:
-    """Price calls anew with today's prices, while no collector runs."""
+    """Price calls anew with today's prices; a ledger in a directory while no collector runs."""
     from spanledger.cli import reprice as repricing  # noqa: PLC0415 - help must not load it
 
     stretch = stretch_of(start, end, tenants, providers, models)
