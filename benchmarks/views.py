@@ -8,8 +8,8 @@ dashboards and each gauge, in a process of its own a size, with the settings of 
 (one thread on two cores). *Cold*: the engine's caches are dropped, and the system's copies of the
 ledger's files. *Warm*: the median of up to five more; *CPU*: of the
 whole process in one of those. *Rows*: what the engine read. *Memory*: the
-query's peak, as far as a look every 3 ms sees it. With ``--ingest``, 2,000 new spans a second are
-inserted all the while.
+query's peak, as far as a look every 3 ms sees it. With ``--ingest``, new spans are inserted all the
+while: 2,000 a second are aimed at, and the rate that was reached is told with the answers.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
@@ -72,6 +72,29 @@ class Answer:
     def cells(self) -> list[str]:
         milliseconds = [f"{ms:,.0f}" for ms in (self.cold_ms, self.warm_ms, self.cpu_ms)]
         return [*milliseconds, f"{self.rows_read:,}", f"{self.memory_mb:.0f}"]
+
+
+@dataclass
+class Inserted:
+    """What came in while questions were asked."""
+
+    took_ms: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def spans(self) -> int:
+        return len(self.took_ms) * SPANS_PER_INSERT
+
+    def __str__(self) -> str:
+        if not self.took_ms:
+            return "nothing inserted meanwhile"
+        return f"{self.spans / self.seconds:,.0f} spans/s inserted meanwhile"
+
+
+@dataclass(frozen=True)
+class Found:
+    answers: list[Answer]
+    inserted: Inserted
 
 
 @dataclass(frozen=True)
@@ -197,9 +220,9 @@ def catch_up(store: Store, *, settle: bool) -> None:
 
 
 @contextmanager
-def ingestion(store: Store, *, wanted: bool) -> Iterator[None]:
-    """Insert new spans at a steady pace, and say at the end what an insert took."""
-    is_over, took_ms = threading.Event(), [0.0]
+def ingestion(store: Store, *, wanted: bool) -> Iterator[Inserted]:
+    """Insert new spans at a steady pace, and say at the end which pace it was."""
+    is_over, inserted = threading.Event(), Inserted()
 
     def insert() -> None:
         number = time.time_ns()
@@ -209,20 +232,23 @@ def ingestion(store: Store, *, wanted: bool) -> Iterator[None]:
             number += SPANS_PER_INSERT
             began = time.perf_counter()
             store.insert(fresh(number, SPANS_PER_INSERT))
-            took_ms.append(1_000 * (time.perf_counter() - began))
+            inserted.took_ms.append(1_000 * (time.perf_counter() - began))
 
     inserting = threading.Thread(target=insert)
+    began = time.monotonic()
     if wanted:
         inserting.start()
     try:
-        yield
+        yield inserted
     finally:
         is_over.set()
         if wanted:
             inserting.join()
-            spans = (len(took_ms) - 1) * SPANS_PER_INSERT
+        inserted.seconds = time.monotonic() - began
+        print(inserted)
+        if took_ms := inserted.took_ms:
             print(
-                f"{spans:,} spans inserted meanwhile; an insert of {SPANS_PER_INSERT}: median "
+                f"{inserted.spans:,} spans; an insert of {SPANS_PER_INSERT}: median "
                 f"{median(took_ms):.0f} ms, longest {max(took_ms):.0f} ms"
             )
 
@@ -259,7 +285,7 @@ def fresh(first: int, rows: int) -> pa.Table:
     return pa.Table.from_batches([entries_to_arrow(frame)])
 
 
-def run(options: Options) -> list[Answer]:
+def run(options: Options) -> Found:
     """One size, in a process of its own: the engine's memory and caches are a process's."""
     store = Store.open_embedded(options.directory)
     try:
@@ -276,7 +302,7 @@ def run(options: Options) -> list[Answer]:
             print(f"{table:<34} {count:>14,} rows {size:>12}")
         answers = []
         print(f"{'':<58} " + " ".join(f"{heading:>12}" for heading in HEADINGS))
-        with ingestion(store, wanted=options.ingest):
+        with ingestion(store, wanted=options.ingest) as inserted:
             for question in questions(now, asker.rows, cookbook=options.cookbook):
                 try:
                     answers.append(asker.measure(question))
@@ -286,7 +312,7 @@ def run(options: Options) -> list[Answer]:
                 cells = " ".join(f"{cell:>12}" for cell in answers[-1].cells())
                 print(f"{question.name[:58]:<58} {cells}", flush=True)
         print(f"largest memory of the process: {getrusage(RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
-        return answers
+        return Found(answers, inserted)
     finally:
         store.close()
 
@@ -312,7 +338,7 @@ def main() -> None:
     arguments = parser.parse_args()
     base = arguments.directory or Path(tempfile.mkdtemp(prefix="spanledger-views-"))
     sizes = [int(calls) for calls in arguments.calls.split(",")]
-    found: dict[int, list[Answer]] = {}
+    found: dict[int, Found] = {}
     try:
         for calls in sizes:
             options = Options(
@@ -325,14 +351,18 @@ def main() -> None:
             )
             with ProcessPoolExecutor(1, get_context("spawn")) as process:
                 found[calls] = process.submit(run, options).result()
-            print(goals(found[calls]), flush=True)
+            print(goals(found[calls].answers), flush=True)
     finally:
         if arguments.directory is None:
             shutil.rmtree(base)
     if arguments.into:
         tables = [
-            (f"{calls:,} calls", ("question", *HEADINGS), [[a.name, *a.cells()] for a in answers])
-            for calls, answers in found.items()
+            (
+                f"{calls:,} calls, {each.inserted}",
+                ("question", *HEADINGS),
+                [[answer.name, *answer.cells()] for answer in each.answers],
+            )
+            for calls, each in found.items()
         ]
         document.replace(arguments.into, "views", document.markdown(tables))
 
