@@ -19,6 +19,10 @@ MONTH: Final = "month to date"
 PANEL_HOURS: Final = {"24 hours": 24, "30 days": 30 * 24}
 RECIPE: Final = re.compile(r"^## ([^\n]+\?)\n.*?```sql\n(.*?)```", re.MULTILINE | re.DOTALL)
 DASHBOARD: Final = "panel: "
+# What a view without the column cost_usd has in its place.
+COSTS: Final = {"restatements": "cost_change_usd", "price_changes": "new_usd"}
+# What a list of calls shows; all columns take twice as long.
+FEW: Final = "start_time, model, user_id, input_tokens, output_tokens, cost_usd, cost_class"
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ def questions(
         "SELECT conversation_id FROM calls WHERE start_time > now() - 864000 LIMIT 1"
     )
     yield Question(TRACE, f"SELECT * FROM calls WHERE trace_id = '{trace}'")  # noqa: S608
+    yield Question(f"{TRACE}, 7 columns", f"SELECT {FEW} FROM calls WHERE trace_id = '{trace}'")  # noqa: S608
     yield Question(
         "calls of a conversation",
         f"SELECT * FROM calls WHERE conversation_id = '{conversation}'",  # noqa: S608
@@ -60,7 +65,7 @@ def questions(
     for view in views():
         name = view.name.removesuffix(".sql")
         table = f"{name}(known_at = '{now:%F %T}')" if name == "calls_as_of" else name
-        cost = "cost_change_usd" if name == "restatements" else "cost_usd"
+        cost = COSTS.get(name, "cost_usd")
         yield Question(f"all of {name}", f"SELECT count(), sum({cost}) FROM {table}")  # noqa: S608
     if cookbook:
         changed = {"changed": f"{now - timedelta(days=30):%F %T}"}
