@@ -49,3 +49,14 @@ def test_python_minus_m_is_the_same_command() -> None:
         check=True,
     )
     assert done.stdout.startswith("spanledger ")
+
+
+def test_a_collector_loads_the_engine_only_when_it_opens_one() -> None:
+    # One with a server has none installed, and a process with the engine's threads cannot fork.
+    script = (
+        "import spanledger.cli.app, spanledger.collector.service, sys; print('chdb' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "False\n"

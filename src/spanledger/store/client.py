@@ -13,8 +13,9 @@ within one insert to FINAL (``optimize_on_insert=0``) is what saves the other 10
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -34,7 +35,7 @@ from spanledger.store.known import known
 from spanledger.store.migrations import DATABASE, migrate, query, released, statement, views
 from spanledger.store.partitions import PARTITIONS_MAX, within_partitions
 from spanledger.store.server import Server
-from spanledger.store.session import Connect, Session, Settings, embedded
+from spanledger.store.session import Connect, Session, Settings, bindable, embedded
 from spanledger.store.shape import ALONE, Shape
 
 _MIB: Final = 1024 * 1024
@@ -267,7 +268,8 @@ class Store:
             BadRows, StoreUnavailable: as ``insert``.
         """
         text = self._shape.render(statement("restate_prices"))
-        self._add(self._restating, lambda client: run_handed(client, text, prices, parameters))
+        run = partial(run_handed, is_embedded=self._directory is not None)
+        self._add(self._restating, lambda client: run(client, text, prices, parameters))
 
     def add_prices(self, prices: pa.Table) -> None:
         """Add states of prices (``STATES_ARROW``).
@@ -298,7 +300,7 @@ class Store:
             StoreUnavailable: the engine cannot answer.
         """
         text = query(name)
-        values = {key: _bindable(value) for key, value in (parameters or {}).items()}
+        values = {key: bindable(value) for key, value in (parameters or {}).items()}
         try:
             return self._reading.run(lambda client: client.query_arrow(text, parameters=values))
         except (ClickHouseError, pa.ArrowException) as error:
@@ -311,7 +313,7 @@ class Store:
             StoreUnavailable: it may be done or not; every statement may be run again.
         """
         text = self._shape.render(statement(name))
-        values = {key: _bindable(value) for key, value in (parameters or {}).items()}
+        values = {key: bindable(value) for key, value in (parameters or {}).items()}
         try:
             self._upkeep.run(lambda client: client.command(text, parameters=values))
         except ClickHouseError as error:
@@ -389,12 +391,3 @@ class Store:
             while not session.close(timeout_s=_PATIENCE_S):
                 self.stop_reads()
         self._stopping.close()
-
-
-def _bindable(value: Any) -> Any:
-    # clickhouse-connect writes a time in the host's zone and without its fraction; text is exact.
-    if not isinstance(value, datetime):
-        return value
-    if value.tzinfo is None:
-        raise ValueError(f"a query needs times with a zone, got {value}: add +00:00")
-    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")

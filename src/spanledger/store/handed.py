@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import pyarrow as pa
-from clickhouse_connect.driver._chdbclient import ChdbClient
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.external import ExternalData
 
@@ -30,17 +29,24 @@ _FROM_FILE: Final = (
 
 
 def run_handed(
-    client: Client, statement: str, prices: pa.Table, parameters: Mapping[str, Any]
+    client: Client,
+    statement: str,
+    prices: pa.Table,
+    parameters: Mapping[str, Any],
+    *,
+    is_embedded: bool,
 ) -> None:
     """Run a statement that reads ``handed``.
 
     Args:
-        client: embedded or of a server.
+        client: runs it.
         statement: an INSERT.
         prices: ``PRICES_ARROW``.
         parameters: the statement's own.
+        is_embedded: the client's engine is in this process. Asking for its class would import the
+            engine, which a collector with a server does without, and no fork survives.
     """
-    if isinstance(client, ChdbClient):
+    if is_embedded:
         with tempfile.NamedTemporaryFile(suffix=".arrow") as file:
             _write(prices, file)
             file.flush()

@@ -17,8 +17,9 @@ Measured on chDB 4.4 (engine 26.9) through clickhouse-connect 1.12, and the reas
 
 import threading
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
@@ -99,3 +100,17 @@ class Session:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+
+def bindable(value: Any) -> Any:
+    """Give a parameter of a query the form in which it arrives whole.
+
+    Raises:
+        ValueError: a time without a zone.
+    """
+    # clickhouse-connect writes a time in the host's zone and without its fraction; text is exact.
+    if not isinstance(value, datetime):
+        return value
+    if value.tzinfo is None:
+        raise ValueError(f"a query needs times with a zone, got {value}: add +00:00")
+    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
