@@ -9,7 +9,6 @@ from spanledger.cli.app import app
 
 COMMANDS = [
     ("prune", "--before", "2026-01-01"),
-    ("reprice", "--from", "2026-01-01"),
     ("export", "--offline"),
     ("what-if", "--offline", "--from", "2026-01-01", "--to-model", "gpt-5"),
 ]
