@@ -22,7 +22,7 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._cuts = 0
-        self._pumping: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy")
         self._thread.start()
@@ -69,9 +69,13 @@ class Proxy:
             writer.transport.abort()
 
     async def _ended(self) -> None:
-        await asyncio.gather(*self._pumping)
+        while self._under_way:
+            await asyncio.gather(*self._under_way)
+        await asyncio.sleep(0)  # what was aborted last is closed in the next round of the loop
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if task := asyncio.current_task():  # one that is still connecting must not outlive the loop
+            self._begun(task)
         host, port = self._target.split(":")
         cuts = self._cuts
         try:
@@ -85,9 +89,11 @@ class Proxy:
             return
         self._open |= {writer, there_writer}
         for source, sink in ((reader, there_writer), (there_reader, writer)):
-            task = asyncio.create_task(self._pump(source, sink))
-            self._pumping.add(task)
-            task.add_done_callback(self._pumping.discard)
+            self._begun(asyncio.create_task(self._pump(source, sink)))
+
+    def _begun(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
