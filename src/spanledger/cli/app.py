@@ -13,7 +13,19 @@ from typer.core import TyperGroup
 
 from spanledger import __version__
 from spanledger.cli import moments, prices
-from spanledger.cli.options import ConfigFile, DataDir, Overrides, load as _load, stretch_of
+from spanledger.cli.options import (
+    ConfigFile,
+    DataDir,
+    Form,
+    Models,
+    Offline,
+    Overrides,
+    Providers,
+    SqlUrl,
+    Tenants,
+    load as _load,
+    stretch_of,
+)
 from spanledger.cli.price import price
 from spanledger.cli.what_if import what_if
 from spanledger.errors import SpanledgerError
@@ -117,9 +129,7 @@ def report(
             "--to", formats=moments.FORMATS, help="First moment after it.", show_default="now"
         ),
     ] = None,
-    form: Annotated[
-        Literal["table", "json"], typer.Option("--format", help="For eyes or for programs.")
-    ] = "table",
+    form: Form = "table",
     url: Annotated[
         str, typer.Option(help="The collector's SQL listener, or any ClickHouse with the ledger.")
     ] = "http://127.0.0.1:8123",
@@ -165,12 +175,8 @@ def export(  # noqa: PLR0913, PLR0917 - an option each
         str,
         typer.Option(help="BillingAccountId, for --view focus.", show_default="the tenant"),
     ] = "",
-    url: Annotated[
-        str, typer.Option(help="The collector's SQL listener.", show_default="sql.listen")
-    ] = "",
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Open the ledger itself, while no collector runs.")
-    ] = False,
+    url: SqlUrl = "",
+    offline: Offline = False,
     config_file: ConfigFile = None,
     data_dir: DataDir = None,
     overrides: Overrides = None,
@@ -291,21 +297,11 @@ def verify(  # noqa: PLR0913, PLR0917 - an option each
             show_default="that of the ledger",
         ),
     ] = None,
-    tenants: Annotated[
-        list[str] | None, typer.Option("--tenant", help="Only calls of it. May be repeated.")
-    ] = None,
-    models: Annotated[
-        list[str] | None, typer.Option("--model", help="Only calls of it. May be repeated.")
-    ] = None,
-    form: Annotated[
-        Literal["table", "json"], typer.Option("--format", help="For eyes or for programs.")
-    ] = "table",
-    url: Annotated[
-        str, typer.Option(help="The collector's SQL listener.", show_default="sql.listen")
-    ] = "",
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Open the ledger itself, while no collector runs.")
-    ] = False,
+    tenants: Tenants = None,
+    models: Models = None,
+    form: Form = "table",
+    url: SqlUrl = "",
+    offline: Offline = False,
     config_file: ConfigFile = None,
     data_dir: DataDir = None,
     overrides: Overrides = None,
@@ -331,15 +327,9 @@ def reprice(  # noqa: PLR0913, PLR0917 - an option each
             "--to", formats=moments.FORMATS, show_default="now", help="First moment after it."
         ),
     ] = None,
-    models: Annotated[
-        list[str] | None, typer.Option("--model", help="Only calls of it. May be repeated.")
-    ] = None,
-    providers: Annotated[
-        list[str] | None, typer.Option("--provider", help="Only calls of it. May be repeated.")
-    ] = None,
-    tenants: Annotated[
-        list[str] | None, typer.Option("--tenant", help="Only calls of it. May be repeated.")
-    ] = None,
+    models: Models = None,
+    providers: Providers = None,
+    tenants: Tenants = None,
     dry: Annotated[
         bool, typer.Option("--dry-run", help="Tell what would change; write nothing.")
     ] = False,
@@ -347,9 +337,7 @@ def reprice(  # noqa: PLR0913, PLR0917 - an option each
         str,
         typer.Option("--run", help="The correction's name; of one name, a call has one."),
     ] = "",
-    form: Annotated[
-        Literal["table", "json"], typer.Option("--format", help="For eyes or for programs.")
-    ] = "table",
+    form: Form = "table",
     config_file: ConfigFile = None,
     data_dir: DataDir = None,
     overrides: Overrides = None,

@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date
 from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any, Final, Literal
@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from spanledger.cli import offline
+from spanledger.cli import moments, offline
 from spanledger.cli.export import Query, answered
 from spanledger.collector.repricer import Piece, Stretch, pieces
 from spanledger.errors import SpanledgerError
@@ -254,8 +254,8 @@ def _told(found: Compared, sums: Mapping[str, Any]) -> Iterator[str]:
 def _as_json(answer: Answer) -> dict[str, Any]:
     stretch, sums = answer.stretch, _total(answer.found)
     return {
-        "from": _moment(stretch.first_ns),
-        "to": _moment(stretch.end_ns),
+        "from": moments.text(stretch.first_ns),
+        "to": moments.text(stretch.end_ns),
         "of": {name: list(getattr(stretch, name)) for name in ("tenants", "providers", "models")},
         "switch": asdict(answer.switch),
         "price_book": answer.book,
@@ -279,10 +279,6 @@ def _target(switch: Switch) -> str:
         "region": switch.region,
     }
     return "What if " + ", ".join(f"{name} {value}" for name, value in named.items() if value)
-
-
-def _moment(at_ns: int) -> str:
-    return f"{datetime.fromtimestamp(at_ns // 10**9, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _plain(value: Decimal | date) -> str:

@@ -1,4 +1,4 @@
-"""Moments as a person types them.
+"""Moments as a person types and reads them.
 
 Promises: UTC unless the text says otherwise, for every command alike.
 """
@@ -20,3 +20,8 @@ def utc(moment: datetime | None) -> datetime | None:
     if moment is None:
         return None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def text(at_ns: int) -> str:
+    """An instant, ns since the epoch, to the second."""
+    return f"{datetime.fromtimestamp(at_ns // 10**9, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -6,7 +6,7 @@ Promises: help comes without loading what they name.
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -31,6 +31,25 @@ Overrides = Annotated[
         metavar="KEY=VALUE",
         help="Set one key, such as otlp.grpc.listen=127.0.0.1:14317. May be repeated.",
     ),
+]
+
+Tenants = Annotated[
+    list[str] | None, typer.Option("--tenant", help="Only calls of it. May be repeated.")
+]
+Providers = Annotated[
+    list[str] | None, typer.Option("--provider", help="Only calls of it. May be repeated.")
+]
+Models = Annotated[
+    list[str] | None, typer.Option("--model", help="Only calls of it. May be repeated.")
+]
+Form = Annotated[
+    Literal["table", "json"], typer.Option("--format", help="For eyes or for programs.")
+]
+SqlUrl = Annotated[
+    str, typer.Option(help="The collector's SQL listener.", show_default="sql.listen")
+]
+Offline = Annotated[
+    bool, typer.Option("--offline", help="Open the ledger itself, while no collector runs.")
 ]
 
 

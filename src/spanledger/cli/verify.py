@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Literal
 
 import pyarrow as pa
@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from spanledger.cli import export
+from spanledger.cli import export, moments
 from spanledger.config import Config
 from spanledger.config.price_files import load_book
 from spanledger.errors import SpanledgerError
@@ -113,8 +113,8 @@ def _bar() -> Iterator[Callable[[str, float], None]]:
 
 def _print_json(stretch: Stretch, verdict: verify.Verdict) -> None:
     said = {
-        "from": _moment(stretch.since_ns),
-        "to": _moment(stretch.until_ns),
+        "from": moments.text(stretch.since_ns),
+        "to": moments.text(stretch.until_ns),
         "sound": verdict.is_sound,
         "checks": {
             name: {"looked_at": verdict.looked_at[name], "wrong": verdict.wrong[name]}
@@ -128,7 +128,7 @@ def _print_json(stretch: Stretch, verdict: verify.Verdict) -> None:
 
 def _print_table(stretch: Stretch, verdict: verify.Verdict) -> None:
     console = Console(file=sys.stdout)
-    title = f"{_moment(stretch.since_ns)} to {_moment(stretch.until_ns)}"
+    title = f"{moments.text(stretch.since_ns)} to {moments.text(stretch.until_ns)}"
     table = Table("check", title=title, title_justify="left")
     for heading in ("looked at", "wrong"):
         table.add_column(heading, justify="right")
@@ -150,7 +150,3 @@ def _print_table(stretch: Stretch, verdict: verify.Verdict) -> None:
         if verdict.is_sound
         else f"{verdict.wrong.total():,} could not be reproduced"
     )
-
-
-def _moment(moment_ns: int) -> str:
-    return f"{datetime.fromtimestamp(moment_ns // 10**9, UTC):%Y-%m-%d %H:%M:%S}"

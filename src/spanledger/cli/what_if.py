@@ -5,12 +5,24 @@ ledger is asked. Reads only: beside a running collector, through its SQL listene
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from spanledger.cli import moments
-from spanledger.cli.options import ConfigFile, DataDir, Overrides, load, stretch_of
+from spanledger.cli.options import (
+    ConfigFile,
+    DataDir,
+    Form,
+    Models,
+    Offline,
+    Overrides,
+    Providers,
+    SqlUrl,
+    Tenants,
+    load,
+    stretch_of,
+)
 
 
 def what_if(  # noqa: PLR0913, PLR0917 - an option each
@@ -23,15 +35,9 @@ def what_if(  # noqa: PLR0913, PLR0917 - an option each
             "--to", formats=moments.FORMATS, show_default="now", help="First moment after it."
         ),
     ] = None,
-    models: Annotated[
-        list[str] | None, typer.Option("--model", help="Only calls of it. May be repeated.")
-    ] = None,
-    providers: Annotated[
-        list[str] | None, typer.Option("--provider", help="Only calls of it. May be repeated.")
-    ] = None,
-    tenants: Annotated[
-        list[str] | None, typer.Option("--tenant", help="Only calls of it. May be repeated.")
-    ] = None,
+    models: Models = None,
+    providers: Providers = None,
+    tenants: Tenants = None,
     to_model: Annotated[
         str | None, typer.Option(metavar="NAME", help="The model that would answer.")
     ] = None,
@@ -44,15 +50,9 @@ def what_if(  # noqa: PLR0913, PLR0917 - an option each
     region: Annotated[
         str | None, typer.Option(metavar="NAME", help="Where inference would run, such as us.")
     ] = None,
-    form: Annotated[
-        Literal["table", "json"], typer.Option("--format", help="For eyes or for programs.")
-    ] = "table",
-    url: Annotated[
-        str, typer.Option(help="The collector's SQL listener.", show_default="sql.listen")
-    ] = "",
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Open the ledger itself, while no collector runs.")
-    ] = False,
+    form: Form = "table",
+    url: SqlUrl = "",
+    offline: Offline = False,
     config_file: ConfigFile = None,
     data_dir: DataDir = None,
     overrides: Overrides = None,

@@ -16,30 +16,23 @@ import polars as pl
 import pyarrow as pa
 
 from spanledger.ledger.schema import (
-    CALLS,
     ENTRIES,
     ENTRIES_ARROW,
+    PRICE_FACTS,
     PRICED,
-    USAGE_COLUMNS,
+    as_calls,
     columns_to_arrow,
 )
+from spanledger.ledger.settlement import KEY
 from spanledger.ledger.settlement_merge import Price
 
 REPRICED: Final = "repriced"
 
 _COMPARED: Final = tuple(name for name in PRICED if name not in {"lines", "price_book"})
-# Which call it is, and what its price depends on; a test holds that nothing else does.
-CALL_KEY: Final = ("tenant", "trace_id", "span_id", "start_time")
-FACTS: Final = (
-    *("provider", "request_model", "response_model", "service_tier", "region", "status"),
-    *USAGE_COLUMNS,
-    *("usage", "convention", "usage_missing", "usage_estimated", "usage_invalid"),
-    *("cache_unknown", "cache_write_unknown"),
-)
 # Calls as they are booked now, as far as that matters here.
-PRESENT: Final = pl.Schema({name: ENTRIES[name] for name in (*CALL_KEY, *FACTS, *_COMPARED)})
+PRESENT: Final = pl.Schema({name: ENTRIES[name] for name in (*KEY, *PRICE_FACTS, *_COMPARED)})
 # What is booked anew, as the store takes it.
-PRICES_ARROW: Final = pa.schema([ENTRIES_ARROW.field(name) for name in (*CALL_KEY, *PRICED)])
+PRICES_ARROW: Final = pa.schema([ENTRIES_ARROW.field(name) for name in (*KEY, *PRICED)])
 
 # The columns of a report on what changed; costs of unpriced calls count nothing.
 DELTA: Final = pl.Schema(
@@ -101,8 +94,8 @@ def reprice(present: pl.DataFrame, price: Price) -> Repriced:
         present: calls as they are booked now (``PRESENT``).
         price: what they cost now.
     """
-    costs = price(_calls(present)).select(PRICED)
-    priced = present.select(CALL_KEY).with_columns(costs.get_columns())
+    costs = price(as_calls(present)).select(PRICED)
+    priced = present.select(KEY).with_columns(costs.get_columns())
     differs = pl.any_horizontal(
         costs.get_column(name).ne_missing(present.get_column(name)) for name in _COMPARED
     )
@@ -113,14 +106,6 @@ def reprice(present: pl.DataFrame, price: Price) -> Repriced:
 def present_from_arrow(table: pa.Table) -> pl.DataFrame:
     """Calls as the store answered them: a ``PRESENT`` frame."""
     return pl.DataFrame(table).select(PRESENT.names()).cast(PRESENT)
-
-
-def _calls(present: pl.DataFrame) -> pl.DataFrame:
-    """Give the calls all columns that ``CALLS`` has; prices look at none that is added here."""
-    return present.select(
-        pl.col(name) if name in PRESENT else pl.lit(None, dtype).alias(name)
-        for name, dtype in CALLS.items()
-    )
 
 
 def added(*deltas: pl.DataFrame, columns: pl.Schema = DELTA) -> pl.DataFrame:

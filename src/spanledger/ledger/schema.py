@@ -121,6 +121,13 @@ _ENTRIES: Final[dict[str, PolarsType]] = {
 }
 ENTRIES: Final = pl.Schema(_ENTRIES)
 
+# What a price follows from, beside when a call started; a test holds that nothing else does.
+PRICE_FACTS: Final = (
+    *("provider", "request_model", "response_model", "service_tier", "region", "status"),
+    *USAGE_COLUMNS,
+    *("usage", "convention", "usage_missing", "usage_estimated", "usage_invalid"),
+    *("cache_unknown", "cache_write_unknown"),
+)
 # What pricing says of a call; all else of an entry is fact or book-keeping.
 PRICED: Final = (
     *("model", "cost_usd", "cost_low_usd", "cost_high_usd", "list_cost_usd"),
@@ -205,6 +212,16 @@ def entries_to_arrow(entries: pl.DataFrame) -> pa.RecordBatch:
         pyarrow.ArrowInvalid: an id is not as wide as its column (a defect upstream).
     """
     return columns_to_arrow(entries, ENTRIES_ARROW)
+
+
+def as_calls(facts: pl.DataFrame) -> pl.DataFrame:
+    """Give facts the other columns of ``CALLS``: text is empty there, all else null."""
+    missing = (
+        pl.lit("" if dtype == pl.String else None, dtype).alias(name)
+        for name, dtype in CALLS.items()
+        if name not in facts.columns
+    )
+    return facts.with_columns(missing).select(CALLS.names()).cast(CALLS)
 
 
 def columns_to_arrow(frame: pl.DataFrame, schema: pa.Schema) -> pa.RecordBatch:

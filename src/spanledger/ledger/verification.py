@@ -21,7 +21,16 @@ from spanledger.ledger.restatement import (
     REVERSAL,
     REVERSAL_UNDONE,
 )
-from spanledger.ledger.schema import CALLS, ENTRIES, MONEY, PRICED, USAGE_COLUMNS
+from spanledger.ledger.schema import (
+    CALLS,
+    ENTRIES,
+    MONEY,
+    PRICE_FACTS,
+    PRICED,
+    USAGE_COLUMNS,
+    as_calls,
+)
+from spanledger.ledger.settlement import KEY
 from spanledger.ledger.settlement_merge import Price
 
 # The columns of what cannot be reproduced.
@@ -39,15 +48,8 @@ FINDINGS: Final = pl.Schema(
     }
 )
 
-# What a price follows from, of the columns of a call.
-_FACTS: Final = (
-    *("start_time", "provider", "request_model", "response_model", "service_tier", "region"),
-    *("status", *USAGE_COLUMNS, "usage", "convention", "usage_missing", "usage_estimated"),
-    *("usage_invalid", "cache_unknown", "cache_write_unknown"),
-)
 _MONEY: Final = ("cost_usd", "cost_low_usd", "cost_high_usd", "list_cost_usd")
 _SIGNED: Final = ("calls", *USAGE_COLUMNS, *_MONEY, "cost_reported_usd")
-SPAN: Final = ("tenant", "start_time", "trace_id", "span_id")
 
 _NAMES: Final = ("kind", "run", "leg", "reason", "tenant")
 # An entry as it is verified: ids as text, and what stands for its other dimensions in one number.
@@ -56,7 +58,7 @@ BOOKED: Final = pl.Schema(
         **{name: ENTRIES[name] for name in _NAMES},
         "trace_id": pl.String(),
         "span_id": pl.String(),
-        **{name: CALLS[name] for name in _FACTS},
+        **{name: CALLS[name] for name in ("start_time", *PRICE_FACTS)},
         **{name: ENTRIES[name] for name in (*PRICED, "calls", "cost_reported_usd", "known_at")},
         "who": pl.UInt64(),
         "stored_at_us": pl.Int64(),
@@ -216,10 +218,7 @@ def check_recompute(booked: pl.DataFrame, price: Price, book: str) -> tuple[pl.D
     other = bookings.height - ours.height
     if not ours.height:
         return FINDINGS.to_frame(), 0, other
-    calls = ours.select(
-        pl.col(name) if name in _FACTS else pl.lit(None, dtype).alias(name)
-        for name, dtype in CALLS.items()
-    )
+    calls = as_calls(ours.select("start_time", *PRICE_FACTS))
     costs = price(calls).select(PRICED)
     both = pl.concat([ours, costs.rename(lambda name: f"new_{name}")], how="horizontal")
     differs = {name: pl.col(name).ne_missing(pl.col(f"new_{name}")) for name in PRICED}
@@ -266,13 +265,13 @@ def check_legs(booked: pl.DataFrame, settled_us: int) -> tuple[pl.DataFrame, int
     Returns the findings, how many corrected spans were looked at, and how many left out for that.
     """
     is_leg = pl.col("kind") == RESTATEMENT
-    spans = booked.filter(is_leg).select(SPAN).unique()
+    spans = booked.filter(is_leg).select(KEY).unique()
     if not spans.height:
         return FINDINGS.to_frame(), 0, 0
-    entries = booked.join(spans, on=SPAN, how="semi", maintain_order="left")
+    entries = booked.join(spans, on=KEY, how="semi", maintain_order="left")
     is_new = ~is_leg & (pl.col("stored_at_us") > settled_us)
-    pending = entries.filter(is_new).select(SPAN).unique()
-    entries = entries.join(pending, on=SPAN, how="anti", maintain_order="left")
+    pending = entries.filter(is_new).select(KEY).unique()
+    entries = entries.join(pending, on=KEY, how="anti", maintain_order="left")
     found = pl.concat([_unpaired(entries), _unbalanced(entries)])
     once = found.unique(("day", "tenant", "trace_id", "span_id"), keep="first", maintain_order=True)
     return once, spans.height - pending.height, pending.height
@@ -282,11 +281,11 @@ def _unbalanced(rows: pl.DataFrame) -> pl.DataFrame:
     latest = (
         rows.filter(pl.col("kind") == RESTATEMENT)
         .sort("known_at", "leg")
-        .unique(SPAN, keep="last", maintain_order=True)
+        .unique(KEY, keep="last", maintain_order=True)
     )
-    now = latest.filter(pl.col("calls") > 0).select(*SPAN, "who", pl.col(_SIGNED).fill_null(0))
-    sums = rows.group_by(*SPAN, "who").agg(pl.col(_SIGNED).fill_null(0).sum())
-    both = sums.join(now, on=[*SPAN, "who"], how="left", suffix="_now")
+    now = latest.filter(pl.col("calls") > 0).select(*KEY, "who", pl.col(_SIGNED).fill_null(0))
+    sums = rows.group_by(*KEY, "who").agg(pl.col(_SIGNED).fill_null(0).sum())
+    both = sums.join(now, on=[*KEY, "who"], how="left", suffix="_now")
     differs = {
         name: pl.col(name).cast(MONEY) != pl.col(f"{name}_now").fill_null(0).cast(MONEY)
         for name in _SIGNED
@@ -301,11 +300,11 @@ def _unbalanced(rows: pl.DataFrame) -> pl.DataFrame:
         for side, suffix in (("booked", ""), ("comes_out", "_now"))
     }
     wrong = both.filter(pl.any_horizontal(differs.values())).with_columns(**first)
-    entry = latest.select(*SPAN, "kind", "run", "leg")
-    told = wrong.join(entry, on=SPAN).with_columns(
+    entry = latest.select(*KEY, "kind", "run", "leg")
+    told = wrong.join(entry, on=KEY).with_columns(
         why=pl.lit("the entries of the span do not come to what it is now")
     )
-    return findings(told.unique(SPAN, keep="first"), LEGS)
+    return findings(told.unique(KEY, keep="first"), LEGS)
 
 
 def _unpaired(rows: pl.DataFrame) -> pl.DataFrame:
@@ -316,7 +315,7 @@ def _unpaired(rows: pl.DataFrame) -> pl.DataFrame:
 
     runs = (
         rows.filter(pl.col("kind") == RESTATEMENT)
-        .group_by(*SPAN, "run")
+        .group_by(*KEY, "run")
         .agg(
             pl.col("kind", "leg").first(),
             undoes_nothing=(has(BOOKING_UNDONE) & ~has(BOOKING))

@@ -13,7 +13,7 @@ from typing import Final
 import polars as pl
 
 from spanledger.ledger.repricing import added
-from spanledger.ledger.schema import CALLS, MONEY
+from spanledger.ledger.schema import MONEY, as_calls
 from spanledger.ledger.settlement_merge import Price
 
 # All counts and money but `calls` and those of calls left out are of calls that can be compared.
@@ -97,7 +97,7 @@ def what_if(facts: pl.DataFrame, switch: Switch, price: Price) -> Compared:
     """
     if facts.is_empty():
         return Compared.nothing()
-    calls = _completed(facts)
+    calls = as_calls(facts)
     now, then = price(calls), price(switch.of(calls))
     rows = pl.DataFrame(
         {
@@ -155,13 +155,3 @@ def _left_out(rows: pl.DataFrame) -> pl.DataFrame:
     )
     counted = left.group_by("side", "reason").agg(calls=pl.len()).sort("side", "reason")
     return counted.cast(LEFT_OUT)
-
-
-def _completed(facts: pl.DataFrame) -> pl.DataFrame:
-    """Give the facts the columns of calls that they do not have."""
-    missing = [
-        pl.lit("" if dtype == pl.String else None, dtype).alias(name)
-        for name, dtype in CALLS.items()
-        if name not in facts.columns
-    ]
-    return facts.with_columns(missing).select(CALLS.names()).cast(CALLS)

@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from spanledger.ledger import verification as checks
+from spanledger.ledger.settlement import KEY
 from spanledger.ledger.settlement_merge import Price
 from spanledger.ledger.verification_prices import KNOWN, PRICES, KnownPrices, check_prices
 from spanledger.reports.export import ROWS_MAX, Cut, by_number, by_time
@@ -147,7 +148,7 @@ def _entries(ask: Ask, stretch: Stretch, rows_max: int) -> Iterator[tuple[pl.Dat
         came = frame_of(piece.rows).select(checks.BOOKED.names()).cast(checks.BOOKED)
         rows = pl.concat([kept, came])
         # A crowded instant comes in several pieces: its last span may go on in the next.
-        is_last = pl.all_horizontal(pl.col(name) == pl.col(name).last() for name in checks.SPAN)
+        is_last = pl.all_horizontal(pl.col(name) == pl.col(name).last() for name in KEY)
         kept = rows.filter(is_last)
         yield rows.filter(~is_last), piece.until_ns
     yield kept, stretch.until_ns

@@ -15,8 +15,8 @@ from clickhouse_connect.driver.external import ExternalData
 _FORMAT: Final = "ArrowStream"
 # Of PRICES_ARROW, by name.
 _STRUCTURE: Final = (
-    "tenant String, trace_id FixedString(16), span_id FixedString(8),"
-    " start_time DateTime64(9, 'UTC'), model String, cost_usd Nullable(Decimal(38, 18)),"
+    "tenant String, start_time DateTime64(9, 'UTC'), trace_id FixedString(16),"
+    " span_id FixedString(8), model String, cost_usd Nullable(Decimal(38, 18)),"
     " cost_low_usd Nullable(Decimal(38, 18)), cost_high_usd Nullable(Decimal(38, 18)),"
     " list_cost_usd Nullable(Decimal(38, 18)), cost_class String, unpriced_reason String,"
     " lines Array(Tuple(unit String, quantity Decimal(38, 18), rate_usd Decimal(38, 18),"

@@ -1,6 +1,6 @@
 -- Bring the present form of restated spans up to date from their legs: those of the given runs, or
--- all that came in since a moment. May be run any number of times: the latest leg
--- wins. Legs that are always followed by a later one of their block can be left out.
+-- all that came in since a moment. May be run any number of times: the latest leg wins. Legs that
+-- another of the same correction always follows can be left out.
 INSERT INTO spanledger.restated
 SELECT
     * EXCEPT stored_at,
